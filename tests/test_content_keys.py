@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gatepost import content_keys
 from gatepost.content import EmailContent, SmsContent, decode_content, encode_content
-from gatepost.content_keys import ContentKeyMissing, ContentKeys, content_key_faults, key_of
+from gatepost.content_keys import ContentKeyMissing, ContentKeys, key_faults, key_of
 from gatepost.model import Channel, Mailbox, Secret
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -137,7 +137,7 @@ def test_without_its_key_the_uid_alone_tells_a_repeat(listed):
     ],
 )  # fmt: skip
 def test_keys_that_can_not_be_used_are_faults(secrets, problems):
-    found = list(content_key_faults([Secret(one) for one in secrets]))
+    found = list(key_faults("store.content_keys", [Secret(one) for one in secrets]))
 
     assert [fault.key for fault in found] == ["store.content_keys"] * len(problems)
     assert all(fault.problem.startswith(text) for fault, text in zip(found, problems, strict=True))
@@ -146,7 +146,7 @@ def test_keys_that_can_not_be_used_are_faults(secrets, problems):
 def test_where_the_library_is_missing_that_is_a_fault(monkeypatch):
     monkeypatch.setattr(content_keys, "find_spec", lambda _name: None)
 
-    assert [one.problem for one in content_key_faults([Secret(OLD.hex())])] == [
+    assert [one.problem for one in key_faults("store.content_keys", [Secret(OLD.hex())])] == [
         "encryption needs cryptography: from your checkout, pip install '.[encryption]'"
     ]
-    assert list(content_key_faults([])) == []
+    assert list(key_faults("store.content_keys", [])) == []

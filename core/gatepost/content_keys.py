@@ -58,23 +58,22 @@ class Cipher(NamedTuple):
     refusal: type[Exception]
 
 
-def content_key_faults(secrets: Sequence[Secret]) -> Iterator[Fault]:
-    """Yield the faults of ``store.content_keys``."""
-    name = "store.content_keys"
+def key_faults(name: str, secrets: Sequence[Secret]) -> Iterator[Fault]:
+    """Yield the faults of the keys in the setting ``name``."""
     if secrets and not find_spec("cryptography"):
         yield Fault(name, "encryption needs cryptography: from your checkout, pip install '.[encryption]'")
     found: list[bytes] = []
     for position, secret in enumerate(secrets, start=1):
-        key = _key_bytes(secret)
+        key = key_bytes(secret)
         if key is None:
             yield Fault(name, f"entry {position} {_HOW}")
-        elif (identity := ContentKey(key).id) in found:
+        elif key in found:
             yield Fault(name, f"entry {position} is the same key as an entry before it")
         else:
-            found.append(identity)
+            found.append(key)
 
 
-def _key_bytes(secret: Secret) -> bytes | None:
+def key_bytes(secret: Secret) -> bytes | None:
     """Return the key that a text stands for; None where it is none."""
     text = secret.reveal()
     try:
@@ -120,7 +119,7 @@ class ContentKeys:
 
     def __init__(self, secrets: Sequence[Secret] = ()) -> None:
         """Take keys without faults; others are left out. Without a key nothing is encrypted."""
-        keys = [ContentKey(key) for key in map(_key_bytes, secrets) if key is not None]
+        keys = [ContentKey(key) for key in map(key_bytes, secrets) if key is not None]
         self._first = keys[0] if keys else None
         self._by_id = {key.id: key for key in keys}
         self._left = 0

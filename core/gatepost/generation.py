@@ -13,6 +13,9 @@ from gatepost.delivery.in_flight import InFlight
 from gatepost.delivery.routes import RouteMember, route_member
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.intake.accept import Acceptance
+from gatepost.links.opens import Opens
+from gatepost.links.tokens import LinkTokens
+from gatepost.links.unsubscribe import Unsubscribing
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox
 from gatepost.outbox.refusals import RefusalLog
@@ -143,6 +146,7 @@ class Generation:
 
     def _services(self, metrics: Metrics) -> Services:
         settings, outbox = self.settings, self._outbox
+        tokens = LinkTokens(settings.server.token_keys)
         users = UserSearch(self.contacts, settings.routes, settings.contacts.timeout)
         return Services(
             settings=settings,
@@ -151,6 +155,8 @@ class Generation:
             ),
             acceptance=self.acceptance,
             webhooks=Webhooks(self.instances, settings.routes, outbox, users, metrics),
+            unsubscribing=Unsubscribing(settings, outbox, tokens, metrics),
+            opens=Opens(settings, outbox, tokens, metrics),
             # One body of the largest size that the operator allows must always fit.
             bodies=BodyLimit(max(messages.MAX_BYTES_IN_FLIGHT, settings.server.max_body)),
             metrics=metrics,

@@ -11,10 +11,11 @@ from gatepost.config.console_faults import console_faults
 from gatepost.config.settings import Server, Settings
 from gatepost.config.toml_table import closest_name
 from gatepost.contacts.addresses import canonical_email, check_region
-from gatepost.content_keys import content_key_faults
+from gatepost.content_keys import key_faults
 from gatepost.errors import ConfigError, Fault, Refused
 from gatepost.intake import mail_headers
 from gatepost.intake.requests import MAX_NUMBER
+from gatepost.links.faults import link_faults
 from gatepost.model import Channel
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.routing.rule_faults import rule_faults
@@ -27,7 +28,8 @@ def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]
     These keys have a fault already, and the settings hold a default in place of their values.
     """
     found = [*_store(settings), *_server(settings.server), *_region(settings.contacts.default_region)]
-    found += content_key_faults(settings.store.content_keys)
+    found += key_faults("store.content_keys", settings.store.content_keys)
+    found += link_faults(settings)
     for name, client in settings.clients.items():
         found += _client(f"clients.{name}", client, faulty_keys)
     found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, faulty_keys)]

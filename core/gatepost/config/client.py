@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from gatepost.config.networks import Network
 from gatepost.config.numbers import Limit
+from gatepost.config.unsubscribe_page import UnsubscribePage
 from gatepost.model import Channel, Secret
 
 
@@ -82,6 +83,33 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool,
         Meta(
             description="true: {{contact.NAME|DEFAULT}} in subjects and bodies is filled from the contact's attributes"
+        ),
+    ] = False
+    public_url: Annotated[
+        str,
+        Meta(description="this brand's own URL of the gateway, for links in mails; empty: server.public_url"),
+    ] = ""
+    unsubscribe: Annotated[
+        bool,
+        Meta(description="true: emails have List-Unsubscribe headers (RFC 8058), which this gateway answers"),
+    ] = False
+    unsubscribe_page: Annotated[
+        UnsubscribePage,
+        Meta(
+            description="texts, languages and colours of the page behind the link",
+            examples=[{"background": "#ffffff"}],
+        ),
+    ] = UnsubscribePage()
+    open_pixel: Annotated[
+        bool,
+        Meta(
+            description="true: emails have a pixel that tells that they were opened; ask the users for consent"
+        ),
+    ] = False
+    count_machine_opens: Annotated[
+        bool,
+        Meta(
+            description="true: pixels that mail systems load without a person, such as Apple's, count as opened too"
         ),
     ] = False
 

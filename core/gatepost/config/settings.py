@@ -35,6 +35,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="the URL of this gateway as seen from outside; plugins tell their providers to report there"
         ),
     ] = ""
+    token_keys: Annotated[
+        tuple[Secret, ...],
+        Meta(
+            description="for the links in mails: 32 bytes, base64 or hex; the first makes them, all read them"
+        ),
+    ] = ()
     certificate: Annotated[
         Path | None, Meta(description="PEM, with the chain; without it run Gatepost behind a TLS proxy")
     ] = None
@@ -191,6 +197,12 @@ class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Network, ...],
         Meta(description="networks of the provider: webhooks from other addresses are refused; empty: any"),
     ] = ()
+    own_unsubscribe: Annotated[
+        bool,
+        Meta(
+            description="whether this provider adds List-Unsubscribe headers of its own; then ours are left out"
+        ),
+    ] = False
     settings: Any = None
 
     @property
@@ -199,7 +211,16 @@ class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.blocks or self.merge
 
 
-CORE_KEYS = ("use", "concurrency", "per_second", "timeout", "blocks", "merge", "webhook_networks")
+CORE_KEYS = (
+    "use",
+    "concurrency",
+    "per_second",
+    "timeout",
+    "blocks",
+    "merge",
+    "webhook_networks",
+    "own_unsubscribe",
+)
 """The keys of a plugin's table that belong to the core."""
 
 

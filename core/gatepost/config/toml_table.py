@@ -190,7 +190,18 @@ class Table:
         ):
             rows = [self._inner(row) for row in content]
             return [row.convert(row_type, f"{path}[{number}]") for number, row in enumerate(rows, start=1)]
+        if isinstance(content, dict) and (row_type := _struct_in_mapping(wanted)) is not None:
+            inner = ((name, self._inner(one)) for name, one in content.items() if isinstance(one, dict))
+            tables = {name: one.convert(row_type, f"{path}.{name}") for name, one in inner}
+            if len(tables) == len(content):
+                return tables
         return self.value(key, wanted, path)
+
+
+def _struct_in_mapping(wanted: Any) -> type[msgspec.Struct] | None:
+    """Return the struct that the values of a mapping of this type are; None for all other types."""
+    wanted = _plain(wanted)
+    return _struct_in(get_args(wanted)[1]) if get_origin(wanted) in {dict, Mapping} else None
 
 
 def _struct_in(wanted: Any) -> type[msgspec.Struct] | None:

@@ -6,9 +6,10 @@ from typing import NamedTuple, TypedDict
 
 import msgspec
 
-from gatepost.config.client import Client
+from gatepost.config.settings import Settings
 from gatepost.content import EmailContent, SmsContent, decode_content, encode_content
 from gatepost.delivery.html_text import TextParts
+from gatepost.links.mail import MailLinks
 from gatepost.merge_fields.messages import (
     FilledEmail,
     MergeFields,
@@ -17,7 +18,7 @@ from gatepost.merge_fields.messages import (
     fill_sms,
 )
 from gatepost.merge_fields.values import Values
-from gatepost.model import Email, Secret, Sms
+from gatepost.model import NO_HEADERS, Email, Secret, Sms
 from gatepost.observe.metrics import Metrics
 from gatepost.observe.trail import Trail
 from gatepost.outbox import Claim
@@ -53,8 +54,9 @@ class ComposedMessage(NamedTuple):
 class Composer:
     """Composes the messages of one gateway."""
 
-    def __init__(self, clients: Mapping[str, Client], metrics: Metrics, trail: Trail) -> None:
-        self._clients = clients
+    def __init__(self, settings: Settings, metrics: Metrics, trail: Trail) -> None:
+        clients = self._clients = settings.clients
+        self._links = MailLinks(settings)
         self._text_parts = TextParts(clients, metrics)
         self._merge_fields = MergeFields(clients)
         self._empty = metrics.empty_merge_fields
@@ -87,16 +89,22 @@ class Composer:
             text = await self._text_parts.derive(claim.id, claim.client, parts.html)
             if not filled:
                 new_content = encode_content(msgspec.structs.replace(content, text=text))
+        headers, html = NO_HEADERS, parts.html
+        # A preview goes to the operator, who must not unsubscribe the user by it.
+        if not claim.preview:
+            headers = self._links.headers(claim.client, claim.id)
+            html = self._links.with_pixel(claim.client, claim.id, html)
         email = Email(
             id=claim.id,
             recipient=recipient,
             sender=content.sender,
             reply_to=content.reply_to,
             subject=parts.subject,
-            html=parts.html,
+            html=html,
             text=text,
             lifetime=claim.lifetime,
             attributes=attributes,
+            headers=headers,
             **_origin(claim, urgent=urgent),
         )
         return ComposedMessage(email, content.subject, new_content, *_of_values(claim, values))

@@ -7,6 +7,7 @@ import msgspec
 
 from gatepost.config.routes import Route, Routes
 from gatepost.delivery.leases import lease_for
+from gatepost.links.mail import without_unsubscribe
 from gatepost.model import Channel, Email, Sms
 from gatepost.outbox import Fallback, Queue
 from gatepost.outbox.turns import Rate, shared_rate
@@ -123,8 +124,13 @@ class SendingRoute:
             self._following[name] = following
         return self._following[name]
 
-    def for_member(self, message: Email | Sms, member: Member) -> Email | Sms:
-        """Return the message as this member sends it: it expires when the next one gets it."""
+    def for_member(self, message: Email | Sms, member: RouteMember) -> Email | Sms:
+        """Return the message as this member sends it: it expires when the next one gets it.
+
+        A member that adds its own headers for unsubscribing does not get ours.
+        """
+        if member.instance.settings.own_unsubscribe and isinstance(message, Email):
+            message = without_unsubscribe(message)
         wait = self._rule.next_after
         if not wait or member is self.members[-1] or message.lifetime <= wait:
             return message

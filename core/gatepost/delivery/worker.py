@@ -57,7 +57,7 @@ class DeliveryWorker:
         self._settings = settings
         self._outbox = outbox
         self._recipients = Recipients(settings.clients, contacts, contact_cache)
-        self._composer = Composer(settings.clients, metrics, outbox.trail)
+        self._composer = Composer(settings, metrics, outbox.trail)
         self._clock = clock
         self._claims_end, self._stopping = asyncio.Event(), asyncio.Event()
         self._own: set[asyncio.Task[None]] = set()

@@ -28,6 +28,8 @@ CALLBACK_OUTCOMES = ("acknowledged", "retry", "dead")
 TEXT_PART_OUTCOMES = ("derived", "empty", "too_large", "failed")
 WEBHOOK_STATUSES = (200, 400, 401, 404)
 REPORT_OUTCOMES = ("recorded", "unavailable")
+LINK_OUTCOMES = ("recorded", "repeated", "unknown", "invalid", "unavailable")
+PIXEL_LOADERS = ("program", "google", "yahoo", "machine")
 EVENT_KINDS = (*Status, "repeated", "unknown", "ignored.invalid", "ignored.malformed")
 
 # The time at which each series was created is not needed, and would double the number of series.
@@ -77,6 +79,7 @@ class Metrics:
         )
         self._create_compositions(clients)
         self._create_reports(reporters, webhooks)
+        self._create_links()
         self._create_durations(clients, providers)
 
     def _create_compositions(self, clients: Collection[str]) -> None:
@@ -108,6 +111,20 @@ class Metrics:
             "plugin_reports",
             "Reports of plugins that did not come by a webhook, by outcome: recorded, unavailable",
             {"plugin": reporters, "outcome": REPORT_OUTCOMES},
+        )
+
+    def _create_links(self) -> None:
+        self.link_requests = self._counter(
+            "link_requests",
+            "Requests for the links in mails, by outcome: recorded, repeated, machine, unknown (no such message), "
+            "invalid (no token), unavailable",
+            {"link": ["unsubscribe", "open"], "outcome": LINK_OUTCOMES},
+        )
+        self.link_requests.labels("open", "machine")
+        self.pixel_loads = self._counter(
+            "pixel_loads",
+            "Mails whose pixel was loaded, by what loaded it: program, google, yahoo, machine",
+            {"loader": PIXEL_LOADERS},
         )
 
     def _create_durations(self, clients: Collection[str], providers: Collection[str]) -> None:

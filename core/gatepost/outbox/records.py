@@ -174,9 +174,10 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportedEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """The events of one webhook request."""
+    """The events of one webhook request, or what a user does by a link in a mail."""
 
     instance: str
+    """The instance that reports; empty: the one that sent the message."""
     events: Sequence[StatusEvent]
     channels: frozenset[Channel] = frozenset(Channel)
     """The channels that have the instance on their route. On another channel only a message that the instance

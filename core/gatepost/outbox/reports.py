@@ -113,7 +113,8 @@ def _match(
             else:
                 message_id = by_provider_id.get((report.instance, event.provider_id), "")
             if message_id:
-                matched.append(MatchedEvent(number, message_id, report.instance, event))
+                instance = report.instance or rows[message_id].instance
+                matched.append(MatchedEvent(number, message_id, instance, event))
             else:
                 unknown[number].append(event)
     return matched, unknown

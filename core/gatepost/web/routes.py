@@ -17,6 +17,7 @@ from gatepost.observe.metrics import CONTENT_TYPE
 from gatepost.upkeep.health import Readiness
 from gatepost.web.admin.own_metrics import own_number
 from gatepost.web.body import BodyTooLarge, ClientDisconnected, body_headers, read_body
+from gatepost.web.links import link_routes
 from gatepost.web.messages import CHANNELS, handle_message, message_route
 from gatepost.web.services import SERVICES_KEY, Services
 from gatepost.web.siblings import metrics_of_all
@@ -73,6 +74,7 @@ def _routes() -> list[BaseRouteHandler]:
         message_route(Channel.EMAIL),
         message_route(Channel.SMS),
         _webhook,
+        *link_routes(),
         _live,
         _ready,
         _metrics,

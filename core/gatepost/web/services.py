@@ -7,6 +7,8 @@ import msgspec
 from gatepost.body_limit import BodyLimit
 from gatepost.config.settings import Settings
 from gatepost.intake.accept import Acceptance
+from gatepost.links.opens import Opens
+from gatepost.links.unsubscribe import Unsubscribing
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
 from gatepost.observe.tracing import Tracing
@@ -26,6 +28,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     authenticator: Authenticator
     acceptance: Acceptance
     webhooks: Webhooks
+    unsubscribing: Unsubscribing
+    opens: Opens
     metrics: Metrics
     tracing: Tracing
     store_metrics: StoreMetrics

@@ -1,0 +1,75 @@
+"""The routes of the links in mails: ``/u/TOKEN`` to unsubscribe, and the pixel ``/o/TOKEN.gif``."""
+
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.handlers.base import BaseRouteHandler
+
+from gatepost.links.mail import PIXEL_PATH, UNSUBSCRIBE_PATH
+from gatepost.web.body import BodyTooLarge, ClientDisconnected, body_headers, read_body
+from gatepost.web.services import SERVICES_KEY, Services
+
+MAX_BODY = 16_384
+"""Bytes of a POST; mail programs and browsers send a hundred. What they say is not read."""
+
+PIXEL = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,"
+    b"\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
+"""A transparent GIF of one pixel."""
+
+_HEADERS = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-robots-tag": "noindex",
+}
+
+
+def link_routes() -> list[BaseRouteHandler]:
+    """Return the routes for the links."""
+    return [_unsubscribe, _pixel]
+
+
+@route(
+    UNSUBSCRIBE_PATH + "{token:str}",
+    http_method=[HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST],
+    request_max_body_size=None,
+)
+async def _unsubscribe(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Answer GET and HEAD with the page that has the button, and POST when the user is unsubscribed."""
+    links = _services(request).unsubscribing
+    token: str = request.path_params["token"]
+    languages = request.headers.get("accept-language", "")
+    if request.method != HttpMethod.POST:
+        page = await links.question(token, languages)
+    else:
+        try:
+            await read_body(request.receive, body_headers(request.scope["headers"]).length, MAX_BODY)
+        except BodyTooLarge:
+            return Response(b"", status_code=413, headers=_HEADERS)
+        except (TimeoutError, ClientDisconnected):
+            return Response(b"", status_code=408, headers=_HEADERS)
+        page = await links.unsubscribe(token, languages)
+    headers = {
+        **_HEADERS,
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy": page.policy,
+    }
+    return Response(page.html, status_code=page.status, headers=headers)
+
+
+@route(PIXEL_PATH + "{name:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+async def _pixel(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Answer with the pixel, after it is recorded that the mail was opened; HEAD records nothing."""
+    status = 200
+    if request.method == HttpMethod.GET:
+        agent = request.headers.get("user-agent", "")
+        status = await _services(request).opens.load(request.path_params["name"], agent)
+    body = PIXEL if status == 200 else b""
+    return Response(body, status_code=status, headers={**_HEADERS, "content-type": "image/gif"})
+
+
+def _services(request: Request[Any, Any, Any]) -> Services:
+    services: Services = request.app.state[SERVICES_KEY]()
+    return services
