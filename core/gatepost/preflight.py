@@ -29,7 +29,7 @@ def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]
     """
     found = [*_store(settings), *_server(settings.server), *_region(settings.contacts.default_region)]
     found += key_faults("store.content_keys", settings.store.content_keys)
-    found += link_faults(settings)
+    found += link_faults(settings, faulty_keys)
     for name, client in settings.clients.items():
         found += _client(f"clients.{name}", client, faulty_keys)
     found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, faulty_keys)]
@@ -67,12 +67,17 @@ def _store(settings: Settings) -> Sequence[Fault]:
 
 
 def _server(server: Server) -> Iterator[Fault]:
-    if server.public_url:
-        try:
-            wire.check_base_url(server.public_url, "server.public_url")
-        except ConfigError as error:
-            yield from error.faults
+    yield from _public_url(server.public_url, "server.public_url")
     yield from certificate_faults(server.certificate, server.key, "server")
+
+
+def _public_url(url: str, key: str) -> Sequence[Fault]:
+    try:
+        if url:
+            wire.check_base_url(url, key)
+    except ConfigError as error:
+        return error.faults
+    return ()
 
 
 def _region(region: str) -> Sequence[Fault]:
@@ -102,6 +107,7 @@ def _client(path: str, client: Client, faulty_keys: Collection[str]) -> Iterator
         if canonical_email(recipient.reveal()) is None:
             text = f"entry {position} is not an address such as name@example.com"
             yield Fault(f"{path}.preview_recipients", text)
+    yield from _public_url(client.public_url, f"{path}.public_url")
     yield from _callbacks(path, client, faulty_keys)
 
 

@@ -18,7 +18,7 @@ from gatepost.merge_fields.messages import (
     fill_sms,
 )
 from gatepost.merge_fields.values import Values
-from gatepost.model import NO_HEADERS, Email, Secret, Sms
+from gatepost.model import Email, Secret, Sms
 from gatepost.observe.metrics import Metrics
 from gatepost.observe.trail import Trail
 from gatepost.outbox import Claim
@@ -89,24 +89,21 @@ class Composer:
             text = await self._text_parts.derive(claim.id, claim.client, parts.html)
             if not filled:
                 new_content = encode_content(msgspec.structs.replace(content, text=text))
-        headers, html = NO_HEADERS, parts.html
-        # A preview goes to the operator, who must not unsubscribe the user by it.
-        if not claim.preview:
-            headers = self._links.headers(claim.client, claim.id)
-            html = self._links.with_pixel(claim.client, claim.id, html)
         email = Email(
             id=claim.id,
             recipient=recipient,
             sender=content.sender,
             reply_to=content.reply_to,
             subject=parts.subject,
-            html=html,
+            html=parts.html,
             text=text,
             lifetime=claim.lifetime,
             attributes=attributes,
-            headers=headers,
             **_origin(claim, urgent=urgent),
         )
+        # A preview goes to staff, who must not unsubscribe the user, nor open the mail for the user.
+        if not claim.preview:
+            email = self._links.add(email)
         return ComposedMessage(email, content.subject, new_content, *_of_values(claim, values))
 
     async def _fill_email(

@@ -1,27 +1,40 @@
 """The faults of the settings for links in mails."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
 
-from gatepost import wire
 from gatepost.config.client import Client
 from gatepost.config.settings import Settings
+from gatepost.config.unsubscribe_page import UnsubscribePage
 from gatepost.content_keys import key_faults
-from gatepost.errors import ConfigError, Fault
+from gatepost.errors import Fault
 from gatepost.links.mail import public_url
 
 MIN_RETENTION = 30 * 86_400
 """Seconds for which a link for unsubscribing must work at least."""
 
+_KEYS = "server.token_keys"
+
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9:/\[\]!$()*+;=._~%-]+", re.ASCII)
+
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*", re.ASCII)
 
 
-def link_faults(settings: Settings) -> Iterator[Fault]:
-    """Yield the faults of ``server.token_keys`` and of the clients whose mails have links."""
-    yield from key_faults("server.token_keys", settings.server.token_keys)
+def link_faults(settings: Settings, faulty_keys: Collection[str]) -> Iterator[Fault]:
+    """Yield the faults of ``server.token_keys`` and of the clients whose mails have links.
+
+    The ``faulty_keys`` have a fault already, and the settings hold a default in place of their values.
+    """
+    yield from key_faults(_KEYS, settings.server.token_keys)
     for name, client in settings.clients.items():
-        yield from _client_faults(settings, f"clients.{name}", client)
+        path = f"clients.{name}"
+        yield from _page_faults(f"{path}.unsubscribe_page", client.unsubscribe_page)
+        for key in ("unsubscribe", "open_pixel"):
+            if getattr(client, key) and not settings.server.token_keys and _KEYS not in faulty_keys:
+                yield Fault(f"{path}.{key}", f"needs {_KEYS}, with which the links are made")
+            if getattr(client, key) and not {f"{path}.public_url", "server.public_url"} & set(faulty_keys):
+                yield from _url_faults(f"{path}.{key}", public_url(settings, client), client)
     unsubscribing = [name for name, client in settings.clients.items() if client.unsubscribe]
     if unsubscribing and settings.delivery.retention < MIN_RETENTION:
         yield Fault(
@@ -31,30 +44,19 @@ def link_faults(settings: Settings) -> Iterator[Fault]:
         )
 
 
-def _client_faults(settings: Settings, path: str, client: Client) -> Iterator[Fault]:
-    page = client.unsubscribe_page
-    for key, language in [
-        ("language", page.language),
-        *((f"languages.{one}", one) for one in page.languages),
-    ]:
+def _page_faults(path: str, page: UnsubscribePage) -> Iterator[Fault]:
+    keys = {"language": page.language, **{f"languages.{one}": one for one in page.languages}}
+    for key, language in keys.items():
         if not _LANGUAGE.fullmatch(language):
-            yield Fault(f"{path}.unsubscribe_page.{key}", "must be a language such as en or pt-BR")
-    if client.public_url:
-        try:
-            wire.check_base_url(client.public_url, f"{path}.public_url")
-        except ConfigError as error:
-            yield from error.faults
-            return
-    for key in ("unsubscribe", "open_pixel"):
-        if getattr(client, key):
-            yield from _link_faults(settings, f"{path}.{key}", client)
+            yield Fault(f"{path}.{key}", "must be a language such as en or pt-BR")
+    if page.language in page.languages:
+        yield Fault(f"{path}.languages.{page.language}", f"has other texts for the language of {path}")
 
 
-def _link_faults(settings: Settings, key: str, client: Client) -> Iterator[Fault]:
-    if not settings.server.token_keys:
-        yield Fault(key, "needs server.token_keys, with which the links are made")
-    url = public_url(settings, client)
+def _url_faults(key: str, url: str, client: Client) -> Iterator[Fault]:
     if not url:
-        yield Fault(key, "needs server.public_url, or a public_url of this client, which the links lead to")
+        yield Fault(key, "needs server.public_url, or a public_url of this client, to which the links lead")
+    elif not _PLAIN_URL.fullmatch(url):
+        yield Fault(key, "needs a public_url that is a URL of plain ASCII, because it becomes a header")
     elif urlsplit(url).scheme != "https" and not client.allow_private_callbacks:
         yield Fault(key, "needs a public_url with https: mail programs call no other one (RFC 8058)")

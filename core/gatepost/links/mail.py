@@ -1,14 +1,12 @@
 """What a mail gets right before it is sent: the headers for unsubscribing, and the pixel."""
 
-from collections.abc import Mapping
-
 import msgspec
 
 from gatepost.config.client import Client
 from gatepost.config.settings import Settings
 from gatepost.html_tokens import find_end_tag
 from gatepost.links.tokens import LinkKind, LinkTokens
-from gatepost.model import NO_HEADERS, Email
+from gatepost.model import Email
 
 UNSUBSCRIBE_PATH = "/u/"
 PIXEL_PATH = "/o/"
@@ -34,22 +32,26 @@ class MailLinks:
         self._urls = {name: public_url(settings, client) for name, client in settings.clients.items()}
         self._tokens = LinkTokens(settings.server.token_keys)
 
-    def headers(self, client: str, message_id: str) -> Mapping[str, str]:
-        """Return the headers of a client's mail by which its recipient unsubscribes with one click (RFC 8058)."""
-        if not self._clients[client].unsubscribe:
-            return NO_HEADERS
-        token = self._tokens.make(LinkKind.UNSUBSCRIBE, message_id)
-        url = f"{self._urls[client]}{UNSUBSCRIBE_PATH}{token}"
-        return dict(zip(_HEADERS, (f"<{url}>", "List-Unsubscribe=One-Click"), strict=True))
+    def add(self, email: Email) -> Email:
+        """Return a mail with the links that its client wants."""
+        client = self._clients[email.client]
+        if client.unsubscribe:
+            url = self._url(UNSUBSCRIBE_PATH, LinkKind.UNSUBSCRIBE, email)
+            own = dict(zip(_HEADERS, (f"<{url}>", "List-Unsubscribe=One-Click"), strict=True))
+            email = msgspec.structs.replace(email, headers={**email.headers, **own})
+        # Without HTML there is nothing that could load a pixel.
+        if client.open_pixel and email.html.strip():
+            url = self._url(PIXEL_PATH, LinkKind.OPEN, email)
+            email = msgspec.structs.replace(email, html=_with_pixel(email.html, url + PIXEL_SUFFIX))
+        return email
 
-    def with_pixel(self, client: str, message_id: str, html: str) -> str:
-        """Return the HTML of a client's mail with the pixel at its end; a mail without HTML has none."""
-        if not self._clients[client].open_pixel or not html.strip():
-            return html
-        token = self._tokens.make(LinkKind.OPEN, message_id)
-        url = f"{self._urls[client]}{PIXEL_PATH}{token}{PIXEL_SUFFIX}"
-        end = find_end_tag(html, "body") if len(html) <= MAX_SEARCHED else len(html)
-        return f'{html[:end]}<img src="{url}" width="1" height="1" alt="">{html[end:]}'
+    def _url(self, path: str, kind: LinkKind, email: Email) -> str:
+        return f"{self._urls[email.client]}{path}{self._tokens.make(kind, email.id)}"
+
+
+def _with_pixel(html: str, url: str) -> str:
+    end = find_end_tag(html, "body") if len(html) <= MAX_SEARCHED else len(html)
+    return f'{html[:end]}<img src="{url}" width="1" height="1" alt="">{html[end:]}'
 
 
 def without_unsubscribe(message: Email) -> Email:

@@ -73,7 +73,7 @@ class Opens:
         if known is not None and (known is not LinkOutcome.MACHINE or loader is Loader.MACHINE):
             return known
         # Before the store is asked: of a thousand requests at the same time one is enough.
-        self._remember(message_id, LinkOutcome.REPEATED)
+        self._remember(message_id, LinkOutcome.MACHINE if loader is Loader.MACHINE else LinkOutcome.REPEATED)
         try:
             outcome = await self._record(message_id, loader)
         except StoreError as error:
@@ -81,7 +81,9 @@ class Opens:
             if self._log_throttle.due("open"):
                 _log.error("open_not_stored", message=message_id, reason=str(error))
             return LinkOutcome.UNAVAILABLE
-        self._remember(message_id, LinkOutcome.REPEATED if outcome is LinkOutcome.RECORDED else outcome)
+        # Not for a machine: meanwhile a person may have opened the mail.
+        if outcome is not LinkOutcome.MACHINE:
+            self._remember(message_id, LinkOutcome.REPEATED if outcome is LinkOutcome.RECORDED else outcome)
         if outcome is not LinkOutcome.UNKNOWN:
             self._loads.labels(loader.value).inc()
         return outcome
