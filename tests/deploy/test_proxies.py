@@ -155,11 +155,13 @@ async def proxy(request, gateway, tmp_path):
         yield Proxy(port, authority)
 
 
-async def test_the_proxy_forwards_what_smartico_and_the_providers_need_and_nothing_else(proxy, gateway):
+async def test_the_proxy_forwards_what_the_outside_needs_and_nothing_else(proxy, gateway):
     assert await proxy.code() == 0
     # Each of these says what is wrong with the request, in the gateway's own words.
     assert "error_code" in (await proxy.ask("POST", "/email"))[1]
     assert (await proxy.ask("POST", "/webhooks/box"))[0] in {401, 404, 405}
+    assert "This link does not work" in (await proxy.ask("GET", "/u/no-token"))[1]
+    assert (await proxy.ask("HEAD", "/o/no-token.gif"))[0] == 200
     assert (await gateway.get("/health/live"))[0] == 200
     for path in (
         "/metrics",
@@ -168,6 +170,7 @@ async def test_the_proxy_forwards_what_smartico_and_the_providers_need_and_nothi
         "/",
         "/sms/",
         "/webhooks/box/more",
+        "/u/no-token/more",
         "/x/../metrics",
     ):
         status, text = await proxy.ask("GET", path)
