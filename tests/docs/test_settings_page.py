@@ -9,6 +9,7 @@ import pytest
 
 from gatepost.config import settings
 from gatepost.config.routes import Route
+from gatepost.config.unsubscribe_page import UnsubscribePage
 from gatepost.model import Secret
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text()
@@ -16,6 +17,7 @@ STRUCTS = {
     **settings.SECTIONS,
     "[routes.CHANNEL]": Route,
     "clients.NAME": settings.Client,
+    "clients.NAME.unsubscribe_page": UnsubscribePage,
     "plugins.NAME": settings.InstanceSettings,
 }
 

@@ -94,12 +94,12 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(description="true: emails have List-Unsubscribe headers (RFC 8058), which this gateway answers"),
     ] = False
     unsubscribe_page: Annotated[
-        UnsubscribePage,
+        UnsubscribePage | None,
         Meta(
             description="texts, languages and colours of the page behind the link",
             examples=[{"background": "#ffffff"}],
         ),
-    ] = UnsubscribePage()
+    ] = None
     open_pixel: Annotated[
         bool,
         Meta(

@@ -29,7 +29,8 @@ def link_faults(settings: Settings, faulty_keys: Collection[str]) -> Iterator[Fa
     yield from key_faults(_KEYS, settings.server.token_keys)
     for name, client in settings.clients.items():
         path = f"clients.{name}"
-        yield from _page_faults(f"{path}.unsubscribe_page", client.unsubscribe_page)
+        if client.unsubscribe_page:
+            yield from _page_faults(f"{path}.unsubscribe_page", client.unsubscribe_page)
         for key in ("unsubscribe", "open_pixel"):
             if getattr(client, key) and not settings.server.token_keys and _KEYS not in faulty_keys:
                 yield Fault(f"{path}.{key}", f"needs {_KEYS}, with which the links are made")

@@ -25,10 +25,12 @@ class Unsubscribing:
         self._outbox = outbox
         self._tokens = tokens
         self._requests = metrics.link_requests
-        self._pages = {
-            name: pages.client_pages(client.unsubscribe_page) for name, client in settings.clients.items()
-        }
         self._default_pages = pages.client_pages(UnsubscribePage())
+        self._pages = {
+            name: pages.client_pages(client.unsubscribe_page)
+            for name, client in settings.clients.items()
+            if client.unsubscribe_page
+        }
         self._log_throttle = LogThrottle(time.monotonic)
 
     async def question(self, token: str, accepted_languages: str) -> Page:
@@ -69,6 +71,5 @@ class Unsubscribing:
         client = await self._outbox.change(message_clients.find, message_id)
         if not client:
             return None
-        # The configuration may have lost the client since.
         found = self._pages.get(client, self._default_pages)
         return found[pages.choose_language(accepted_languages, found)]
