@@ -1,6 +1,7 @@
 """A contact with unmistakable values, and a gateway process of which every output is recorded."""
 
 import asyncio
+import base64
 import csv
 import json
 import subprocess
@@ -39,6 +40,7 @@ SECRETS = {
     "relay password": "galumphing-back-88b0",
     "sandbox secret": "callooh-callay-03c3",
     "misbehaving's key": "outgrabe-mome-rath-5e5e",
+    "token key": base64.b64encode(b"the-slithy-toves-did-gyre-gimble").decode(),
 }
 
 PEOPLE = {
@@ -123,7 +125,7 @@ class Canary:
         self.outputs: list[str] = []
         """Answers, pages, and the output of commands."""
         self.tables: dict[str, dict[str, object]] = {
-            "server": {"port": 0},
+            "server": {"port": 0, "token_keys": [SECRETS["token key"]]},
             "clients.brand": {
                 "authorization": [crm.authorization],
                 "allow_ips": ["127.0.0.1"],
@@ -132,6 +134,9 @@ class Canary:
                 "allow_private_callbacks": True,
                 "preview_recipients": [PREVIEW],
                 "merge_fields": True,
+                "public_url": "https://links.example",
+                "unsubscribe": True,
+                "open_pixel": True,
             },
             "contacts": {"sources": ["players"]},
             "delivery": {"uncertain": "hold", "uncertain_wait": 0.5},
@@ -192,7 +197,7 @@ class Canary:
             aiohttp.ClientSession() as http,
             http.request(method, self.process.url + path, data=body or None, headers=headers) as response,
         ):
-            self.outputs += [str(response.raw_headers), await response.text()]
+            self.outputs += [str(response.raw_headers), await response.text(errors="replace")]
             return response.status
 
     async def admin(self, operation: str, **request: object) -> str:

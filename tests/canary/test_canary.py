@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -80,6 +81,7 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
     for name in ("sendgrid", "vonage", "relay", EMAIL):
         await canary.raw("POST", f"/webhooks/{name}?to={PHONE}", PRIVATE_TEXT.encode())
         await canary.raw("GET", f"/webhooks/{name}?to={EMAIL}")
+    assert await call_links(canary, mail.message) == [200] * 5 + [404] * 4 + [200]
 
     canary.record_processes()
     # One after the other: at the same time they would slow down everything else on a small machine.
@@ -94,6 +96,25 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
     assert all(one.message["text"] == f"{NAMES[0]} {NAMES[1].upper()} " for one in vonage.taken)
     # The search did include what the gateway wrote. The WAL moves into the database when nothing is written.
     assert b"550 5.1.1" in canary.stored()
+
+
+async def call_links(canary, message):
+    """Call the links of a mail, and two that are none, with private values in everything that a request can hold."""
+    found = re.findall(r"https://links\.example(/(?:u/[\w-]{43}|o/[\w-]{43}\.gif))", json.dumps(message))
+    assert len(found) == 2
+    headers = {
+        "User-Agent": PRIVATE_TEXT,
+        "Referer": f"https://mail.example/{EMAIL}",
+        "Accept-Language": f"{NAMES[0]},{PHONE}",
+        "Cookie": f"id={EMAIL}",
+    }
+    calls = [
+        (method, path)
+        for path in (*found, f"/u/{EMAIL}", f"/o/{PHONE}.gif")
+        for method in ("GET", "HEAD", "POST")
+        if (method, path[:3]) != ("POST", "/o/")
+    ]
+    return [await canary.raw(*call, PRIVATE_TEXT.encode(), **headers) for call in calls]
 
 
 BAD = (
