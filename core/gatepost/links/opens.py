@@ -15,7 +15,7 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox, message_clients
 
 MAX_REMEMBERED = 20_000
-"""Messages whose pixel was loaded lately, so that the store is not asked again. They take 5 MB."""
+"""Messages whose pixel was loaded lately, so that the store is not asked again. They take 3 MB."""
 
 _log = logs.get(__name__)
 
