@@ -32,6 +32,8 @@ class Deployment:
         self.metrics = Metrics()
         self.calls = 0
         self.fails = False
+        self.may_read = asyncio.Event()
+        self.may_read.set()
         clients = {
             "brand": Client(authorization=(), open_pixel=True),
             "counting": Client(authorization=(), open_pixel=True, count_machine_opens=True),
@@ -53,6 +55,7 @@ class Deployment:
         return await self._call(self.outbox.record(reported))
 
     async def change(self, work, order):
+        await self.may_read.wait()
         return await self._call(self.outbox.change(work, order))
 
     async def _call(self, call):
@@ -169,7 +172,13 @@ async def test_a_machine_does_not_open_a_mail_and_the_person_after_it_does(deplo
 async def test_a_person_who_opens_while_the_store_is_asked_about_a_machine_counts(deployment):
     message = await deployment.message()
 
-    await asyncio.gather(deployment.load(message, APPLE), deployment.load(message))
+    deployment.may_read.clear()
+
+    machine = asyncio.create_task(deployment.load(message, APPLE))
+    await asyncio.sleep(0)
+    await deployment.load(message)
+    deployment.may_read.set()
+    await machine
     await deployment.load(message)
 
     assert await deployment.statuses(message) == ["accepted", "opened"]

@@ -100,6 +100,7 @@ def test_the_luminance_is_that_of_wcag():
         ("DE-at", "de"),
         ("fr, en;q=0.5, de;q=0.7", "de"),
         ("de;q=0, en", "en"),
+        ("de;q=0", "en"),
         ("pt-BR", "pt-BR"),
         ("pt", "en"),
         ("fr;q=1,*", "en"),

@@ -53,11 +53,17 @@ def test_a_message_always_has_the_same_token_and_it_holds_nothing_of_the_id(kind
 
 @given(kinds, ids, st.integers(0, 42), st.sampled_from(ALPHABET))
 def test_a_token_with_another_character_is_none(kind, message_id, position, character):
-    """That includes the two bits of the last character that say nothing."""
     token = ONE.make(kind, message_id)
     changed = token[:position] + character + token[position + 1 :]
 
     assert ONE.message_id(kind, changed) == (message_id if changed == token else "")
+
+
+def test_the_bits_of_the_last_character_that_say_nothing_must_be_zero():
+    token = ONE.make(LinkKind.OPEN, str(UUID(int=7)))
+    others = [token[:-1] + character for character in ALPHABET if character != token[-1]]
+
+    assert {ONE.message_id(LinkKind.OPEN, other) for other in others} == {""}
 
 
 @given(kinds, ids, st.integers(0, 42), st.text(max_size=3))
