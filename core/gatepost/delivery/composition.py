@@ -101,10 +101,11 @@ class Composer:
             attributes=attributes,
             **_origin(claim, urgent=urgent),
         )
-        # A preview goes to staff, who must not unsubscribe the user, nor open the mail for the user.
-        if not claim.preview:
-            email = self._links.add(email)
-        return ComposedMessage(email, content.subject, new_content, *_of_values(claim, values))
+        return ComposedMessage(self._with_links(claim, email), content.subject, new_content, *_of_values(claim, values))
+
+    def _with_links(self, claim: Claim, email: Email) -> Email:
+        """Return the mail with its links. A preview has none: what staff do with it must not count for the user."""
+        return email if claim.preview else self._links.add(email)
 
     async def _fill_email(
         self, claim: Claim, content: EmailContent, values: Values | None
