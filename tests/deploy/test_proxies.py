@@ -190,8 +190,20 @@ async def test_the_gateway_sees_the_address_of_the_client_and_none_that_it_makes
 async def test_no_log_of_the_proxy_has_the_token_in_the_address_of_a_report(proxy, tmp_path):
     await proxy.ask("POST", "/webhooks/box?token=canary-token")
 
-    files = [file for file in tmp_path.glob("*/**/*") if file.is_file()]
-    assert [file for file in files if b"canary-token" in file.read_bytes()] == []
+    assert logged(tmp_path, "canary-token") == []
+
+
+async def test_no_log_of_the_proxy_has_the_links_in_mails(proxy, tmp_path):
+    await proxy.ask("POST", "/u/canary-token")
+    await proxy.ask("GET", "/o/canary-token.gif")
+
+    assert logged(tmp_path, "canary-token") == []
+
+
+def logged(folder, text):
+    """Return the files of the proxy that hold this text."""
+    files = [file for file in folder.glob("*/**/*") if file.is_file()]
+    return [file for file in files if text.encode() in file.read_bytes()]
 
 
 async def test_a_body_that_is_too_large_is_refused_by_the_gateway_with_a_code(proxy):
