@@ -101,6 +101,7 @@ def test_keys_need_the_package(faults, monkeypatch):
         ('languages.de = { title = "a", text = "b", button = "c" }', "languages.de.done"),
         ('languages.de = { title = "a", text = "b", button = "c", done = "d", e = "f" }', "languages.de.e"),
         ('languages.en = { title = "a", text = "b", button = "c", done = "d" }', "languages.en"),
+        ('languages.EN = { title = "a", text = "b", button = "c", done = "d" }', "languages.EN"),
         ('languages."d e" = { title = "a", text = "b", button = "c", done = "d" }', "languages.d e"),
         ('languages.de = "Abmelden"', "languages"),
     ],

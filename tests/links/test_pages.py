@@ -102,7 +102,9 @@ def test_the_luminance_is_that_of_wcag():
         ("de;q=0, en", "en"),
         ("de;q=0", "en"),
         ("pt-BR", "pt-BR"),
-        ("pt", "en"),
+        ("pt", "pt-BR"),
+        ("pt-PT,de;q=0.9", "pt-BR"),
+        ("p,br", "en"),
         ("fr;q=1,*", "en"),
         ("de;q=x", "de"),
         (";;;,,,=", "en"),
@@ -112,6 +114,11 @@ def test_the_luminance_is_that_of_wcag():
 )
 def test_the_language_is_the_first_of_the_browser_that_the_client_has(accepted, language):
     assert choose_language(accepted, {"en": 1, "de": 2, "pt-BR": 3}) == language
+
+
+def test_who_reads_another_english_gets_english():
+    """Before the languages that the user reads less well: browsers send en-US and en, whatever the texts are named."""
+    assert choose_language("en-US,en;q=0.9,de;q=0.8", {"en-GB": 1, "de": 2}) == "en-GB"
 
 
 @given(st.text())

@@ -50,8 +50,11 @@ def _page_faults(path: str, page: UnsubscribePage) -> Iterator[Fault]:
     for key, language in keys.items():
         if not _LANGUAGE.fullmatch(language):
             yield Fault(f"{path}.{key}", "must be a language such as en or pt-BR")
-    if page.language in page.languages:
-        yield Fault(f"{path}.languages.{page.language}", f"has other texts for the language of {path}")
+    known = {page.language.lower()}
+    for language in page.languages:
+        if language.lower() in known:
+            yield Fault(f"{path}.languages.{language}", f"{path} has other texts for this language")
+        known.add(language.lower())
 
 
 def _url_faults(key: str, url: str, client: Client) -> Iterator[Fault]:

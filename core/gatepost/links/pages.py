@@ -119,6 +119,9 @@ def _linear(value: float) -> float:
 def choose_language(accepted: str, languages: Mapping[str, object]) -> str:
     """Return which of these languages a browser with this Accept-Language prefers; the first where it has none."""
     by_tag = {language.lower(): language for language in languages}
+    # Not in RFC 4647: who reads any Portuguese reads pt-BR rather than English.
+    for tag, language in list(by_tag.items()):
+        by_tag.setdefault(tag.partition("-")[0], language)
     wanted = [_wanted(one) for one in accepted[:MAX_LANGUAGE_HEADER].lower().split(",")[:MAX_LANGUAGES]]
     for quality, wanted_tag in sorted(wanted, key=lambda one: -one[0]):
         # de-AT is served with de, as RFC 4647 §3.4 looks languages up.
