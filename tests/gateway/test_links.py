@@ -279,3 +279,41 @@ async def test_many_tokens_that_are_none_are_answered_without_the_store(linked, 
     for start in range(0, 400, 50):
         assert set(await asyncio.gather(*map(guess, range(start, start + 50)))) == {404}
     assert calls == []
+
+
+async def test_replicas_on_postgresql_count_what_both_hear_once(linked, mailboxes, begin, postgres_server):
+    linked.tables["store"] = {"url": postgres_server.new_database()}
+    replicas = [(await begin(email=["relay"]))[1] for _ in range(2)]
+    message = await linked.email()
+    await linked.hears(message, "accepted")
+    unsubscribe, pixel = links(mailboxes.mails[0])
+
+    for method, path in [("POST", unsubscribe), ("GET", pixel)] * 2:
+        answers = await asyncio.gather(
+            *(ask(one, method, path, headers=PERSON) for one in replicas for _ in range(10))
+        )
+        assert {status for status, _, _ in answers} == {200}
+    forgotten = TOKENS.make(LinkKind.UNSUBSCRIBE, new_id())
+    assert [(await ask(one, "POST", f"/u/{forgotten}"))[0] for one in replicas] == [404, 404]
+
+    await linked.hears(message, "accepted", "unsubscribed", "opened")
+    figures = [await one.metrics() for one in replicas]
+    assert sum(one["gatepost_link_requests_total", "unsubscribe", "recorded"] for one in figures) == 1
+    assert sum(one["gatepost_link_requests_total", "open", "recorded"] for one in figures) == 1
+
+
+async def test_what_a_provider_reports_too_is_told_once(linked, sendgrid):
+    async with linked.running(email=["sendgrid-main"]) as gateway:
+        message = await linked.email()
+        await linked.hears(message, "accepted")
+        (taken,) = sendgrid.taken
+        unsubscribe = re.search(r"gate(/u/[\w-]{43})", str(taken.message))[1]
+        pixel = re.search(r"gate(/o/[\w-]{43}\.gif)", str(taken.message))[1]
+
+        assert (await ask(gateway, "POST", unsubscribe))[0] == 200
+        await linked.hears(message, "accepted", "unsubscribed")
+        await sendgrid.report([sendgrid.event(kind, taken) for kind in ("unsubscribe", "open")])
+        await linked.hears(message, "accepted", "unsubscribed", "opened")
+        assert (await ask(gateway, "GET", pixel, headers=PERSON))[0] == 200
+        await gateway.settled()
+        assert linked.crm.statuses_of(message) == ["accepted", "unsubscribed", "opened"]
