@@ -101,7 +101,9 @@ class Composer:
             attributes=attributes,
             **_origin(claim, urgent=urgent),
         )
-        return ComposedMessage(self._with_links(claim, email), content.subject, new_content, *_of_values(claim, values))
+        return ComposedMessage(
+            self._with_links(claim, email), content.subject, new_content, *_of_values(claim, values)
+        )
 
     def _with_links(self, claim: Claim, email: Email) -> Email:
         """Return the mail with its links. A preview has none: what staff do with it must not count for the user."""
