@@ -51,7 +51,7 @@ async def handle_message(
 ) -> None:
     """Answer one request; every POST is answered with status 200 and JSON, whatever happens."""
     if scope["method"] != "POST":
-        await _answer(send, 405, b"", (b"allow", b"POST"))
+        await send_answer(send, 405, b"", (b"allow", b"POST"))
         return
     begun_at = time.monotonic()
     origin = services.tracing.origin(scope["headers"])
@@ -74,7 +74,7 @@ async def handle_message(
         code = Code.INTERNAL
         answer = answers.refused(Refused(code, "internal error: the gateway's log has the details"))
     services.metrics.count_answer(name, channel.value, code, time.monotonic() - begun_at)
-    await _answer(send, 200, answer, _JSON)
+    await send_answer(send, 200, answer, _JSON)
 
 
 def _authenticate(services: Services, scope: HTTPScope, channel: Channel) -> tuple[str, Client]:
@@ -112,7 +112,8 @@ async def _read_body(services: Services, receive: Receive, about_body: BodyHeade
     return body
 
 
-async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+async def send_answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    """Send an answer without Litestar's layers."""
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
     await send({"type": "http.response.body", "body": body, "more_body": False})

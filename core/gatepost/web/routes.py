@@ -18,7 +18,7 @@ from gatepost.upkeep.health import Readiness
 from gatepost.web.admin.own_metrics import own_number
 from gatepost.web.body import BodyTooLarge, ClientDisconnected, body_headers, read_body
 from gatepost.web.links import link_routes
-from gatepost.web.messages import CHANNELS, handle_message, message_route
+from gatepost.web.messages import CHANNELS, handle_message, message_route, send_answer
 from gatepost.web.services import SERVICES_KEY, Services
 from gatepost.web.siblings import metrics_of_all
 from gatepost.webhooks import handler
@@ -29,6 +29,9 @@ _ANSWER_HEADERS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
 }
+
+MAX_PATH = 1_000
+"""Characters of a path; no route has a longer one. Litestar keeps the last 1,024 paths that have a parameter."""
 
 _log = logs.get(__name__)
 
@@ -43,11 +46,13 @@ class Api(Litestar):
 
     async def __call__(self, scope: Scope | LifeSpanScope, receive: Any, send: Any) -> None:
         http_scope = cast("Any", scope)
-        channel = CHANNELS.get(http_scope["path"]) if http_scope["type"] == ScopeType.HTTP else None
-        if channel is None:
-            await super().__call__(scope, receive, send)
-        else:
+        path = http_scope["path"] if http_scope["type"] == ScopeType.HTTP else ""
+        if channel := CHANNELS.get(path):
             await handle_message(self.state[SERVICES_KEY](), channel, http_scope, receive, send)
+        elif len(path) > MAX_PATH:
+            await send_answer(send, 404, b"")
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(services: Callable[[], Services]) -> Litestar:
