@@ -32,6 +32,7 @@ _NO_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 class _Origin(TypedDict):
     client: str
     uid: str
+    lifetime: float
     urgent: bool
     tags: tuple[str, ...]
     idempotency_key: str
@@ -77,7 +78,6 @@ class Composer:
                 recipient=recipient,
                 sender=content.sender,
                 text=self._sms_text(claim, content.text, values),
-                lifetime=claim.lifetime,
                 attributes=attributes,
                 **_origin(claim, urgent=urgent),
             )
@@ -97,7 +97,6 @@ class Composer:
             subject=parts.subject,
             html=parts.html,
             text=text,
-            lifetime=claim.lifetime,
             attributes=attributes,
             **_origin(claim, urgent=urgent),
         )
@@ -159,10 +158,11 @@ def _of_values(claim: Claim, values: Values | None) -> tuple[Sequence[Secret], S
 
 
 def _origin(claim: Claim, *, urgent: bool) -> _Origin:
-    """Return the fields that say whose message it is, and which try of it this is."""
+    """Return the fields that say whose message it is, how long it may take, and which try of it this is."""
     return {
         "client": claim.client,
         "uid": claim.uid,
+        "lifetime": claim.lifetime,
         "urgent": urgent,
         "tags": tuple(
             _NO_TAG.sub("-", name)[:MAX_TAG_LENGTH] for name in (claim.client, claim.route) if name

@@ -180,8 +180,7 @@ class ReportedEvents(msgspec.Struct, frozen=True, kw_only=True):
     """The instance that reports; empty: the one that sent the message."""
     events: Sequence[StatusEvent]
     channels: frozenset[Channel] = frozenset(Channel)
-    """The channels that have the instance on their route. On another channel only a message that the instance
-    was asked to send can be its own."""
+    """The channels whose routes have the instance; on others only a message that it was asked to send is its own."""
 
 
 class RecordResult(msgspec.Struct, frozen=True, kw_only=True):
