@@ -15,7 +15,8 @@ ROUTES = {"sms": ["twilio", "infobip", "smpp"], "email": ["ses", "sendgrid", "sm
 # The provider has certainly not taken the message.
 AWAY = (FailureMode.THROTTLE, FailureMode.OUTAGE, FailureMode.DENY, FailureMode.REDIRECT)
 # The provider may have it.
-LOST = (FailureMode.LOSE, FailureMode.HANG)
+TAKEN = (FailureMode.LOSE, FailureMode.DRIP)
+LOST = (*TAKEN, FailureMode.HANG, FailureMode.DROP, FailureMode.NONSENSE)
 
 
 def cases(*modes):
@@ -63,11 +64,12 @@ def vendors(deployment):
     deployment.tables["server"] |= {"port": port, "public_url": f"http://127.0.0.1:{port}"}
 
     @asynccontextmanager
-    async def vendors(channel):
+    async def vendors(channel, unreachable=None):
         async with AsyncExitStack() as stack:
             running = {use: await stack.enter_async_context(emulators.create(use)) for use in ROUTES[channel]}
-            for use, emulator in running.items():
-                deployment.tables[f"plugins.{use}"] = {"use": use, **emulator.table}
+            for place, (use, emulator) in enumerate(running.items()):
+                nowhere = emulator.table_for_port(free_port()) if place == unreachable else {}
+                deployment.tables[f"plugins.{use}"] = {"use": use, **emulator.table, **nowhere}
             deployment.emulators |= running
             yield (
                 Vendors(channel, running),
@@ -100,6 +102,16 @@ async def test_the_next_vendor_gets_what_the_ones_before_it_have_not_taken(
         await gateway.settled()
 
 
+@pytest.mark.parametrize(("channel", "place", "mode"), cases(FailureMode.UNREACHABLE))
+async def test_the_next_vendor_gets_what_finds_no_server(deployment, vendors, send, channel, place, mode):
+    async with vendors(channel, unreachable=place) as (route, _):
+        for before in range(place):
+            route.fail(before, FailureMode.OUTAGE)
+        message = await send(channel)
+        await deployment.hears(message, "accepted")
+        assert route.sends(message) == [int(at == place + 1) for at in range(3)]
+
+
 @pytest.mark.parametrize(("channel", "place", "mode"), cases(FailureMode.REFUSE))
 async def test_what_a_vendor_refuses_goes_to_no_other(deployment, vendors, send, channel, place, mode):
     async with vendors(channel) as (route, gateway):
@@ -124,8 +136,8 @@ async def test_what_a_vendor_may_have_waits_for_its_report_and_goes_to_no_other(
         message = await send(channel)
         await gateway.waits(channel, "uncertain")
         assert deployment.crm.attempts == []
-        if mode is FailureMode.LOSE:
+        if mode in TAKEN:
             await route.report(place, message, Status.FAILED)
             await deployment.hears(message, "accepted", "failed")
             await gateway.settled()
-        assert route.sends(message) == [int(at == place and mode is FailureMode.LOSE) for at in range(3)]
+        assert route.sends(message) == [int(at == place and mode in TAKEN) for at in range(3)]
