@@ -25,7 +25,7 @@ RECIPIENT = "ann@post.example"
 EVIL = "eve@evil.example"
 HEADERS = {
     *("Date", "From", "To", "Reply-To", "Subject", "Message-ID", "MIME-Version", "Content-Type"),
-    "Content-Transfer-Encoding",
+    *("Content-Transfer-Encoding", "Feedback-ID"),
 }
 LINE_ENDS = ["\r\n", "\n", "\r", "\r\r\n", "\n\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"]
 SECOND = f"MAIL FROM:<{EVIL}>\r\nRCPT TO:<{EVIL}>\r\nDATA\r\nSubject: evil\r\n\r\nevil\r\n.\r\n"
