@@ -198,3 +198,18 @@ def test_a_bad_event_leaves_the_others(bad):
 def test_a_body_without_a_list_is_a_bad_webhook(body):
     with pytest.raises(BadWebhook):
         wire.decode_events(body, Event)
+
+
+@pytest.mark.parametrize("text", ["STOP", "stop", " Stop. ", "STOP!\r\n", "Unsubscribe", "quit", "stopall"])
+def test_a_text_that_is_a_stop_word_is_an_opt_out(text):
+    assert wire.says_stop(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "please stop", "STOP it", "STOPP", "ARRET", None, 7, ["STOP"]])
+def test_any_other_text_is_none(text):
+    assert not wire.says_stop(text)
+
+
+def test_a_plugin_may_know_more_words():
+    assert wire.says_stop("arret", "ARRET")
+    assert not wire.says_stop("", "ARRET")

@@ -39,6 +39,7 @@ from gatepost.wire.values import own_id as own_id
 from gatepost.wire.values import quoted_mailbox as quoted_mailbox
 from gatepost.wire.values import safe_code as safe_code
 from gatepost.wire.values import safe_id as safe_id
+from gatepost.wire.values import says_stop as says_stop
 from gatepost.wire.values import sender_of as sender_of
 from gatepost.wire.webhooks import collect_events as collect_events
 from gatepost.wire.webhooks import decode_events as decode_events

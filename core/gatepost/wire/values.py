@@ -11,6 +11,7 @@ _ID = re.compile(r"[\x21-\x7e]{1,255}")
 # At most six digits in a row: a phone number has at least seven.
 _CODE = re.compile(r"(?!.*[0-9]{7})[A-Za-z0-9]+(?:[_.:/-][A-Za-z0-9]+)*")
 _MAX_CODE_LENGTH = 40
+_STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
 
 
 def own_id(value: object) -> str:
@@ -44,6 +45,16 @@ def quoted_mailbox(mailbox: Mailbox) -> str:
     The name is not encoded: for providers that take Unicode in an address.
     """
     return f'"{quote(mailbox.name)}" <{mailbox.address}>' if mailbox.name else mailbox.address
+
+
+def says_stop(text: object, *more: str) -> bool:
+    """Return whether a text of a user is an opt-out: one of the words that networks know, in any case.
+
+    They are STOP, STOPALL, UNSUBSCRIBE, CANCEL, END and QUIT, and those in ``more``, in capitals. Blanks, dots and
+    exclamation marks around the word do not count.
+    """
+    word = text.strip(" .!\r\n").upper() if isinstance(text, str) else ""
+    return word in _STOP_WORDS or word in more
 
 
 def sender_of(message: Sms, default_sender: str, *, code: str = "") -> str:

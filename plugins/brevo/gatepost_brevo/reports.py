@@ -23,7 +23,6 @@ _KINDS: Mapping[Status, str] = {
 _STATUSES = {kind: status for status, kinds in _KINDS.items() for kind in kinds.split()}
 # A proxy of the mail client has opened it, not the user.
 _WITHOUT_STATUS = frozenset({"click", "replied", "reply", "subscribe", "proxy_open", "unique_proxy_open"})
-_STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
 _NUMBER = re.compile(r"\+?([0-9]{6,15})")
 # A server's reply and its enhanced code, at the beginning of a reason.
 _REPLY = re.compile(r"\s*([245][0-9]{2})(?![0-9])(?:[ -]+([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9]))?")
@@ -58,7 +57,7 @@ def _status_event(item: object, *, url_id: str) -> StatusEvent | str:
     # Some of its names come in two spellings, as in softBounce.
     kind = re.sub("(?<=[a-z])(?=[A-Z])", "_", str(item.get("msg_status", item.get("event")))).lower()
     status = _STATUSES.get(kind)
-    if kind in {"replied", "reply"} and str(item.get("reply")).strip(" .!\r\n").upper() in _STOP_WORDS:
+    if kind in {"replied", "reply"} and wire.says_stop(item.get("reply")):
         status = Status.UNSUBSCRIBED
     if status is None:
         return kind if kind in _WITHOUT_STATUS else "unknown"

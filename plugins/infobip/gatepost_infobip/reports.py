@@ -16,7 +16,6 @@ _STATUSES = {2: Status.ACCEPTED, 87: Status.REJECTED}
 _BLOCKLISTED = 14
 _OPTED_OUT_ERRORS = frozenset({573, 603, 2052, 7003, 7030, 7033})
 """The user blocked the sender or the template, answered STOP, or is on the account's blocklist."""
-_STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
 
 
 def read_report(request: WebhookRequest, settings: Settings) -> Report:
@@ -54,10 +53,9 @@ def _translate(item: Any) -> Iterator[StatusEvent | str | None]:
         case {"event": str()}:
             yield "blocklist"
         case {"receivedAt": str()}:
-            text = str(wire.resolve(item, ("message", "text"), item.get("text")))
+            text = wire.resolve(item, ("message", "text"), item.get("text"))
             user = item.get("from") or item.get("sender")
-            is_stop = text.strip(" .!\r\n").upper() in _STOP_WORDS
-            yield _opt_out(user, item.get("pairedMessageId")) if is_stop else "inbound"
+            yield _opt_out(user, item.get("pairedMessageId")) if wire.says_stop(text) else "inbound"
         case _:
             yield "unknown" if isinstance(item, dict) and "status" not in item else None
 

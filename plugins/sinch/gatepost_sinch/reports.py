@@ -25,7 +25,6 @@ _FAILED_CODES = frozenset({403, 404, 406})
 _CODES = range(1, 1000)
 _ENDS = {Status.FAILED, Status.REJECTED}
 """Only of these is the code a reason."""
-_STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "ARRET"})
 _HEADER = "x-sinch-webhook-signature"
 
 
@@ -69,8 +68,7 @@ def _status_event(item: Mapping[str, object]) -> StatusEvent | str:
     """Return the status of a callback, or the name under which one without a status is counted."""
     reference = wire.safe_id(item.get("client_reference"))
     if item["type"] == "mo_text":
-        text = item.get("body")
-        if not isinstance(text, str) or text.strip(" .!\r\n").upper() not in _STOP_WORDS:
+        if not wire.says_stop(item.get("body"), "ARRET"):
             return "inbound"
         return StatusEvent(
             status=Status.UNSUBSCRIBED, message_id=reference, recipient=_number(item.get("from"))
