@@ -6,7 +6,7 @@ from litestar import HttpMethod, Request, Response, route
 from litestar.handlers.base import BaseRouteHandler
 
 from gatepost.links.mail import PIXEL_PATH, UNSUBSCRIBE_PATH
-from gatepost.web.services import SERVICES_KEY, Services
+from gatepost.web.services import services_of
 
 PIXEL = (
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,"
@@ -35,9 +35,9 @@ def link_routes() -> list[BaseRouteHandler]:
 async def _unsubscribe(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Answer GET and HEAD with the page that has the button, and POST when the user is unsubscribed.
 
-    A body says nothing that the token does not. It is not read, so that nobody keeps this waiting by sending it slowly.
+    The body is not read: the token says everything, and a client could send the body slowly to keep this waiting.
     """
-    links = _services(request).unsubscribing
+    links = services_of(request).unsubscribing
     answer = links.unsubscribe if request.method == HttpMethod.POST else links.question
     page = await answer(request.path_params["token"], request.headers.get("accept-language", ""))
     headers = {
@@ -54,11 +54,6 @@ async def _pixel(request: Request[Any, Any, Any]) -> Response[bytes]:
     status = 200
     if request.method == HttpMethod.GET:
         agent = request.headers.get("user-agent", "")
-        status = await _services(request).opens.load(request.path_params["name"], agent)
+        status = await services_of(request).opens.load(request.path_params["name"], agent)
     body = PIXEL if status == 200 else b""
     return Response(body, status_code=status, headers={**_HEADERS, "content-type": "image/gif"})
-
-
-def _services(request: Request[Any, Any, Any]) -> Services:
-    services: Services = request.app.state[SERVICES_KEY]()
-    return services

@@ -19,7 +19,7 @@ from gatepost.web.admin.own_metrics import own_number
 from gatepost.web.body import BodyTooLarge, ClientDisconnected, body_headers, read_body
 from gatepost.web.links import link_routes
 from gatepost.web.messages import CHANNELS, handle_message, message_route, send_answer
-from gatepost.web.services import SERVICES_KEY, Services
+from gatepost.web.services import SERVICES_KEY, Services, services_of
 from gatepost.web.siblings import metrics_of_all
 from gatepost.webhooks import handler
 
@@ -104,7 +104,7 @@ def _empty_answer(_request: Request[Any, Any, Any], error: HTTPException) -> Res
 )
 async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Hand a provider's report to the instance of this name, and answer as the result says."""
-    services = _services(request)
+    services = services_of(request)
     name: str = request.path_params["name"]
     try:
         # For every name: neither the bytes read nor the time of the answer may show whether the instance exists.
@@ -165,7 +165,7 @@ def _ready(request: Request[Any, Any, Any]) -> Response[Readiness | dict[str, bo
 
     Only a client that may read the metrics gets the reasons.
     """
-    ready = _services(request).health.readiness()
+    ready = services_of(request).health.readiness()
     content = ready if _may_read_metrics(request) else {"ready": ready.ready}
     return Response(content, status_code=200 if ready.ready else 503)
 
@@ -175,20 +175,15 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Return the metrics for Prometheus; the answer is 404 for a client that may not read them."""
     if not _may_read_metrics(request):
         return Response(b"", status_code=404)
-    services = _services(request)
+    services = services_of(request)
     has_siblings = bool(own_number())
     scrape = services.scrape
     text = await (metrics_of_all(services.settings, scrape) if has_siblings else scrape())
     return Response(text, headers={"content-type": CONTENT_TYPE})
 
 
-def _services(request: Request[Any, Any, Any]) -> Services:
-    services: Services = request.app.state[SERVICES_KEY]()
-    return services
-
-
 def _may_read_metrics(request: Request[Any, Any, Any]) -> bool:
-    services = _services(request)
+    services = services_of(request)
     return services.authenticator.may_read_metrics(_peer(request), request.scope["headers"])
 
 

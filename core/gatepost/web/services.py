@@ -1,8 +1,10 @@
 """The services that the routes call."""
 
 import time
+from typing import Any
 
 import msgspec
+from litestar import Request
 
 from gatepost.body_limit import BodyLimit
 from gatepost.config.settings import Settings
@@ -42,3 +44,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         """Return the metrics of this gateway in Prometheus's text format."""
         await self.store_metrics.update()
         return self.metrics.expose()
+
+
+def services_of(request: Request[Any, Any, Any]) -> Services:
+    """Return the services that were current when this is called; a reload replaces them."""
+    services: Services = request.app.state[SERVICES_KEY]()
+    return services
