@@ -127,7 +127,8 @@ async def test_two_gateways_answer_at_one_address_and_one_that_dies_is_started_a
 @pytest.fixture
 def watched(several, monkeypatch):
     """Let a service manager watch the parent: it watches the gateways for as long."""
-    monkeypatch.setenv("WATCHDOG_USEC", "5000000")
+    # Long enough for a gateway on a busy machine to give a sign of life in time.
+    monkeypatch.setenv("WATCHDOG_USEC", "20000000")
 
 
 async def test_a_gateway_that_hangs_is_ended_and_started_again(watched, service):
