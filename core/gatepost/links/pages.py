@@ -145,6 +145,6 @@ GONE = _plain_page(
     "It may be too old, or not complete. Use the link in a newer email, or the settings of your account, or ask "
     "the sender to stop sending you emails.",
 )
-"""For a token that is none, and for a message that is no longer known: who tries tokens learns nothing."""
+"""The answer for an invalid token and for a message that is no longer known. It is the same, so that guessing tells nothing."""
 
 LATER = _plain_page(503, "This does not work right now", "Please try again in a few minutes.")

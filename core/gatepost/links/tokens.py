@@ -1,7 +1,7 @@
 """The tokens in links: a message's id, encrypted and authenticated, so that a link says nothing and can't be guessed.
 
 They need no table: AES-SIV (RFC 5297) is deterministic, so the same message always has the same link, and a repeated send
-the same bytes. The kind of a link is its associated data: who sees a pixel's token can unsubscribe nobody with it.
+the same bytes. The kind of a link is its associated data, so a token of a pixel is no token for unsubscribing.
 """
 
 import re

@@ -161,7 +161,8 @@ class Supervisor:
     ) -> None:
         """Kill a gateway that was alive once, and then gave no sign of life for the time that it has.
 
-        That time is two halves, because this process itself may have stood still in the first: then nobody has listened.
+        The time is divided into two halves. This process itself may have been stopped during one of them, and then it
+        did not hear the gateway.
         """
         await notify.alive.wait()
         silent = 0
