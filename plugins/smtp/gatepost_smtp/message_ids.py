@@ -24,11 +24,8 @@ def find_message_id(mail: IncomingMail, blocks: list[Message], settings: Setting
 
     A signed return path has priority, because it can't be forged.
     """
-    if settings.bounce_domain and settings.webhook_secret:
-        secret = settings.webhook_secret.reveal()
-        for text in _return_path_sources(mail, blocks):
-            if message_id := find_return_path(text, settings.bounce_domain, secret):
-                return message_id
+    if message_id := find_signed_id(mail, blocks, settings):
+        return message_id
     for block in blocks:
         envelope_id = field(block, "original-envelope-id").strip()
         if is_message_id(envelope_id):
@@ -37,6 +34,16 @@ def find_message_id(mail: IncomingMail, blocks: list[Message], settings: Setting
         for candidate in _MESSAGE_ID.findall(text):
             if is_message_id(candidate):
                 return str(candidate)
+    return ""
+
+
+def find_signed_id(mail: IncomingMail, blocks: list[Message], settings: Settings) -> str:
+    """Return the message id of a signed return path, which nobody can forge; empty if there is none."""
+    if settings.bounce_domain and settings.webhook_secret:
+        secret = settings.webhook_secret.reveal()
+        for text in _return_path_sources(mail, blocks):
+            if message_id := find_return_path(text, settings.bounce_domain, secret):
+                return message_id
     return ""
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ from gatepost.errors import ConfigError, Fault
 from gatepost.hookspecs import Context, EmailSender, HasLifespan, HasPing, WebhookParser, hookimpl
 from gatepost.model import Email, Receipt, Report, WebhookRequest
 from gatepost_smtp.addresses import return_path
+from gatepost_smtp.bounce_listener import listening
 from gatepost_smtp.connection import Connection
 from gatepost_smtp.deadline import Deadline
 from gatepost_smtp.dkim import sign, signers_for
@@ -54,11 +55,12 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
         self._settings = settings
         self._context = context
         self._report_slots = asyncio.Semaphore(_REPORT_THREADS)
+        self.reports_itself = bool(settings.bounce_listen)
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Create the pool, whose connections the first sends open, and close it at the end."""
+        """Create the pool, whose connections the first sends open, and listen for bounces; close both at the end."""
         tls = None
         if self._settings.security != "none":
             # One context for all connections, in a thread because it reads files.
@@ -68,8 +70,14 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
                 "password_in_clear_text", problem='security = "none": the password is sent unencrypted'
             )
         self._pool = ConnectionPool(self._settings, tls, self._context.log.warning)
+        listener = (
+            listening(self._settings, self._context, self._report_slots)
+            if self._settings.bounce_listen
+            else nullcontext()
+        )
         try:
-            yield
+            async with listener:
+                yield
         finally:
             await self._pool.close()
 

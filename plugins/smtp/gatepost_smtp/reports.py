@@ -4,9 +4,11 @@ import asyncio
 import hashlib
 import hmac
 import re
+from collections.abc import Callable
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import compat32
+from functools import partial
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey
 from gatepost.model import NO_COUNTS, Report, Status, StatusEvent, WebhookRequest
@@ -27,10 +29,13 @@ _OTHER_FEEDBACK = frozenset({"auth-failure", "dmarc", "not-spam", "opt-out", "ot
 _JMRP_FIELD = "x-hmxmroriginalrecipient"
 
 # Anyone who knows the bounce address can send mails to this parser, whose work grows with length times depth.
-# The parts that matter come before the body of the returned mail.
-_MAX_BYTES = 128 * 1024
+MAX_BYTES = 128 * 1024
+"""The beginning of a mail that is read: the parts that matter come before the body of the returned mail."""
 _NESTED_PART = re.compile(rb"(?:multipart|message)/", re.IGNORECASE)
 _MAX_NESTED_PARTS = 20
+
+FindId = Callable[[IncomingMail, list[Message]], str]
+"""Returns the id of the message that a mail and the field blocks of its report are about; empty if there is none."""
 
 
 async def read_report(request: WebhookRequest, settings: Settings, slots: asyncio.Semaphore) -> Report:
@@ -46,56 +51,61 @@ async def read_report(request: WebhookRequest, settings: Settings, slots: asynci
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "message/rfc822" or not request.body.strip():
         raise BadWebhook("expected a mail: Content-Type message/rfc822 and the unchanged mail as the body")
+    return await read_mail(request.body, settings, slots, partial(find_message_id, settings=settings))
+
+
+async def read_mail(mail: bytes, settings: Settings, slots: asyncio.Semaphore, find_id: FindId) -> Report:
+    """Translate a mail into a report; count one that reports nothing as ignored."""
     async with slots:
-        return await asyncio.to_thread(_parse, request.body[:_MAX_BYTES], settings)
+        return await asyncio.to_thread(_parse, mail[:MAX_BYTES], settings, find_id)
 
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _parse(body: bytes, settings: Settings) -> Report:
+def _parse(body: bytes, settings: Settings, find_id: FindId) -> Report:
     if len(_NESTED_PART.findall(body)) > _MAX_NESTED_PARTS:
         return Report(ignored={"too_nested": 1})
     try:
         mail = incoming_mail(BytesParser(policy=compat32).parsebytes(body))
         return (
-            _standard_report(mail, settings)
-            or _attached_report(mail, settings)
-            or _text_report(mail, settings)
+            _standard_report(mail, settings, find_id)
+            or _attached_report(mail, settings, find_id)
+            or _text_report(mail, find_id)
         )
     except (RecursionError, ValueError, LookupError):
         return Report(ignored={"malformed": 1})
 
 
-def _standard_report(mail: IncomingMail, settings: Settings) -> Report | None:
+def _standard_report(mail: IncomingMail, settings: Settings, find_id: FindId) -> Report | None:
     """Translate a report in a standard format; return None if the mail has none."""
     for part in mail.parts:
         content_type = part.get_content_type()
         if content_type == "message/delivery-status":
-            return _bounce(mail, field_blocks(part), settings)
+            return _bounce(field_blocks(part), settings, partial(find_id, mail))
         if content_type == "message/feedback-report":
-            return _complaint(mail, field_blocks(part), settings)
+            return _complaint(field_blocks(part), partial(find_id, mail))
     return None
 
 
-def _attached_report(mail: IncomingMail, settings: Settings) -> Report | None:
+def _attached_report(mail: IncomingMail, settings: Settings, find_id: FindId) -> Report | None:
     """Translate an attached mail: a complaint of Hotmail, or a forwarded report; return None otherwise."""
     for part in mail.parts:
         for attached in returned_messages(part):
             if field(attached, _JMRP_FIELD) or field(mail.headers[0], _JMRP_FIELD):
-                return _report(Status.COMPLAINED, "abuse", find_message_id(mail, [], settings))
-            if report := _standard_report(incoming_mail(attached, *mail.headers), settings):
+                return _report(Status.COMPLAINED, "abuse", find_id(mail, []))
+            if report := _standard_report(incoming_mail(attached, *mail.headers), settings, find_id):
                 return report
     return None
 
 
-def _text_report(mail: IncomingMail, settings: Settings) -> Report:
+def _text_report(mail: IncomingMail, find_id: FindId) -> Report:
     """Translate a bounce in plain text; count any other mail as ignored."""
     verdict = classify(mail)
     if verdict is not Verdict.FAILED:
         return Report(ignored={verdict: 1})
-    return _report(Status.FAILED, "", find_message_id(mail, [], settings))
+    return _report(Status.FAILED, "", find_id(mail, []))
 
 
 def _report(status: Status, code: str, message_id: str) -> Report:
@@ -104,8 +114,8 @@ def _report(status: Status, code: str, message_id: str) -> Report:
     return Report(events=[StatusEvent(status=status, message_id=message_id, code=code)])
 
 
-def _bounce(mail: IncomingMail, blocks: list[Message], settings: Settings) -> Report:
-    message_id = find_message_id(mail, blocks, settings)
+def _bounce(blocks: list[Message], settings: Settings, find_id: Callable[[list[Message]], str]) -> Report:
+    message_id = find_id(blocks)
     # RFC 3461: the next server has the mail and does not report, so this is the last word of it.
     statuses = _STATUSES | ({"relayed": Status.DELIVERED} if settings.relayed == "delivered" else {})
     events: list[StatusEvent] = []
@@ -132,12 +142,12 @@ def _ignored_as(action: str) -> str:
     return action if action in _ACTIONS_WITHOUT_STATUS else "malformed"
 
 
-def _complaint(mail: IncomingMail, blocks: list[Message], settings: Settings) -> Report:
+def _complaint(blocks: list[Message], find_id: Callable[[list[Message]], str]) -> Report:
     types = [text for block in blocks if (text := field(block, "feedback-type").strip().lower())]
     feedback_type = types[0] if types else ""
     if feedback_type not in _COMPLAINTS:
         return Report(ignored={feedback_type if feedback_type in _OTHER_FEEDBACK else "malformed": 1})
-    return _report(Status.COMPLAINED, feedback_type, find_message_id(mail, blocks, settings))
+    return _report(Status.COMPLAINED, feedback_type, find_id(blocks))
 
 
 def _code(block: Message) -> str:

@@ -14,6 +14,7 @@ from gatepost_smtp.addresses import is_address, is_domain
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _HELO = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
+_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 
 
 class DkimKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +72,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(description="a domain for signed return paths, one per message; needs webhook_secret"),
     ] = ""
+    bounce_listen: Annotated[
+        str,
+        Meta(
+            description="the address and port where bounces arrive by SMTP; empty: none; needs bounce_domain",
+            examples=["0.0.0.0:2525"],
+        ),
+    ] = ""
+    bounce_certificate: Annotated[
+        Path | None,
+        Meta(description="the certificate of bounce_listen for STARTTLS (PEM, with the chain)"),
+    ] = None
+    bounce_key: Annotated[Path | None, Meta(description="the key of bounce_certificate (PEM)")] = None
+    complaint_address: Annotated[
+        str,
+        Meta(
+            description="the address in bounce_domain where mailbox providers send complaints",
+            examples=["complaints@bounces.amazing.example"],
+        ),
+    ] = ""
     webhook_secret: Annotated[
         Secret | None,
         Meta(description="the bearer token with which a mail server posts reports to /webhooks/NAME"),
@@ -104,6 +124,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.port if self.port is not None else _PORTS[self.security]
 
 
+def listen_address(text: str) -> tuple[str, int] | None:
+    """Return the host and the port of ``0.0.0.0:2525`` or ``[::]:2525``; None for another text."""
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match[3]) > 65535:
+        return None
+    return match[1] or match[2], int(match[3])
+
+
 def check(settings: Settings, key_faults: Sequence[Fault] = ()) -> None:
     """Raise ConfigError with every fault that the types can't express, and those of the DKIM keys."""
     faults = [*_faults(settings), *key_faults]
@@ -131,6 +159,7 @@ def _faults(settings: Settings) -> Iterator[Fault]:
         yield Fault(
             "webhook_secret", "missing: without it nobody can forward reports of deliveries to Gatepost"
         )
+    yield from _listener_faults(settings)
 
 
 def _bounce_faults(settings: Settings) -> Iterator[Fault]:
@@ -140,3 +169,25 @@ def _bounce_faults(settings: Settings) -> Iterator[Fault]:
         yield Fault("bounce_domain", "set either this or return_path: both say where bounces go")
     if not settings.webhook_secret:
         yield Fault("webhook_secret", "missing: it signs the return paths at bounce_domain")
+
+
+def _listener_faults(settings: Settings) -> Iterator[Fault]:
+    certificate, key = settings.bounce_certificate, settings.bounce_key
+    if not settings.bounce_listen:
+        for name in ("bounce_certificate", "bounce_key", "complaint_address"):
+            if getattr(settings, name):
+                yield Fault(name, "has no effect without bounce_listen")
+        return
+    if listen_address(settings.bounce_listen) is None:
+        yield Fault("bounce_listen", "must be an address and a port, such as 0.0.0.0:2525 or [::]:2525")
+    if not settings.bounce_domain:
+        yield Fault(
+            "bounce_domain", "missing, but bounce_listen is set: it accepts only mails to this domain"
+        )
+    if (certificate is None) != (key is None):
+        yield Fault("bounce_key" if certificate else "bounce_certificate", "set both of them or neither")
+    domain = settings.complaint_address.rpartition("@")[2].lower()
+    if settings.complaint_address and (
+        not is_address(settings.complaint_address) or domain != settings.bounce_domain.lower()
+    ):
+        yield Fault("complaint_address", "must be one plain address in bounce_domain")

@@ -33,6 +33,7 @@ class Verdict(StrEnum):
 
     FAILED = "failed"
     DELAYED = "delayed"
+    AUTO_REPLY = "auto_reply"
     NO_REPORT = "no_report"
     MALFORMED = "malformed"
 
@@ -46,7 +47,7 @@ def classify(mail: IncomingMail) -> Verdict:
     header = mail.headers[-1]
     from_mail_system = _MAIL_SYSTEM.search(field(header, "from")[:MAX_LINE_LENGTH])
     if not from_mail_system and not field(header, "x-failed-recipients"):
-        return Verdict.NO_REPORT
+        return Verdict.AUTO_REPLY if _is_auto_reply(header) else Verdict.NO_REPORT
     excerpt = _excerpt(header, mail.parts)
     try:
         temporary, permanent = all_failures(excerpt)
@@ -55,6 +56,14 @@ def classify(mail: IncomingMail) -> Verdict:
     if temporary or _matches(excerpt, _STILL_TRYING):
         return Verdict.DELAYED if temporary or permanent else Verdict.NO_REPORT
     return Verdict.FAILED if permanent or _matches(excerpt, _DRAGONFLY_FAILURE) else Verdict.NO_REPORT
+
+
+def _is_auto_reply(header: Message) -> bool:
+    """Tell whether a program answered for a person: RFC 3834, or what programs wrote before it."""
+    submitted = field(header, "auto-submitted").partition(";")[0].strip().lower()
+    if submitted not in {"", "no"} or field(header, "precedence").strip().lower() == "auto_reply":
+        return True
+    return any(field(header, name).strip() for name in ("x-autoreply", "x-autorespond"))
 
 
 def _matches(excerpt: Message, pattern: re.Pattern[str]) -> bool:

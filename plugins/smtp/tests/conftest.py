@@ -16,6 +16,7 @@ from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret
 from gatepost.observe import logs
 from gatepost_smtp import Settings, SmtpRelay
+from gatepost_smtp.testing.bounces import ReportRecorder
 from gatepost_smtp.testing.sink import Sink
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
@@ -47,6 +48,46 @@ def connected():
             yield relay
 
     return open_relay
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+async def recorder():
+    return ReportRecorder()
+
+
+@pytest.fixture
+def listening(recorder, free_port):
+    """``async with listening(**settings) as port``"""
+
+    @contextlib.asynccontextmanager
+    async def open_listener(**settings):
+        values = {
+            "host": "127.0.0.1",
+            "security": "none",
+            "webhook_secret": Secret("a shared secret"),
+            "bounce_domain": "bounces.example",
+            "bounce_listen": f"127.0.0.1:{free_port}",
+            "complaint_address": "complaints@bounces.example",
+        }
+        context = Context(name="relay", log=logs.get("relay"), report=recorder.report, state=recorder)
+        async with SmtpRelay(Settings(**values | settings), context).lifespan():
+            yield free_port
+
+    return open_listener
+
+
+@pytest.fixture
+async def listener(listening):
+    """The port of a listener."""
+    async with listening() as port:
+        yield port
 
 
 def short_rsa_key():

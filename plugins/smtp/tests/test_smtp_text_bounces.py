@@ -338,7 +338,26 @@ REPLIES = {
 async def test_an_automatic_reply_is_not_a_failure(relay, reply):
     result = await relay.parse_webhook(request(REPLIES[reply]))
 
-    assert (list(result.events), result.ignored) == ([], {"no_report": 1})
+    kind = "auto_reply" if reply == "a person's" else "no_report"
+    assert (list(result.events), result.ignored) == ([], {kind: 1})
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        ("Auto-Submitted: auto-generated; owner=ann", "auto_reply"),
+        ("AUTO-SUBMITTED:  Auto-Replied (vacation)", "auto_reply"),
+        ("X-Autoreply: yes", "auto_reply"),
+        ("X-Autorespond: away", "auto_reply"),
+        ("Precedence: auto_reply", "auto_reply"),
+        ("Auto-Submitted: no", "no_report"),
+        ("Precedence: bulk", "no_report"),
+    ],
+)
+async def test_a_mail_that_a_program_wrote_for_a_person_is_counted_apart(relay, header, kind):
+    result = await relay.parse_webhook(request(plain(f"From: {ANN}\n{header}", "I am away.\n")))
+
+    assert result.ignored == {kind: 1}
 
 
 async def test_no_form_logs_an_address(relay, caplog):
@@ -400,7 +419,7 @@ async def test_at_most_two_threads_parse_at_once(relay, monkeypatch):
     lock, parsing = threading.Lock(), []
     maximum = 0
 
-    def parse(body, settings):
+    def parse(_mail, _settings, _find_id):
         nonlocal maximum
         with lock:
             parsing.append(1)
