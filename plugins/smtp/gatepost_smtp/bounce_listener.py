@@ -5,8 +5,8 @@ import errno
 import ipaddress
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from gatepost.errors import ConfigError, Fault, Unavailable
 from gatepost.hookspecs import Context
@@ -26,6 +26,9 @@ _START_INTERVAL = 0.2
 _READ_LIMIT = 64 * 1024
 _BACKLOG = 128
 
+_owners: dict[str, str] = {}
+"""The instance that listens on each address. The operating system would let two share it, and each gets half of the mails."""
+
 
 @asynccontextmanager
 async def listening(settings: Settings, context: Context, slots: asyncio.Semaphore) -> AsyncIterator[None]:
@@ -41,10 +44,23 @@ async def listening(settings: Settings, context: Context, slots: asyncio.Semapho
     listener = BounceListener(bound, BounceMailbox(settings, context, slots), certificate, context)
     start = asyncio.create_task(listener.start())
     try:
-        yield
+        with _owned(settings.bounce_listen, context.name):
+            yield
     finally:
         start.cancel()
         await listener.close()
+
+
+@contextmanager
+def _owned(listen: str, instance: str) -> Iterator[None]:
+    """Hold an address for an instance; raise ConfigError if another one has it. After a reload it may have it twice."""
+    if _owners.setdefault(listen, instance) != instance:
+        problem = f"the instance {_owners[listen]} listens on {listen}: choose another port, or let it listen for both"
+        raise ConfigError([Fault("bounce_listen", problem)])
+    try:
+        yield
+    finally:
+        _owners.pop(listen, None)
 
 
 def _bind(listen: str) -> socket.socket:

@@ -44,8 +44,8 @@ class BounceMailbox:
 
         Raises Unavailable while that can't be; the mail server keeps the mail then.
         """
-        if self.find_recipient(sender):
-            # A mail of ours whose recipient is one of these addresses.
+        if sender.lower().endswith(f"@{self.domain.lower()}"):
+            # No mail comes from this domain but our own, here to a user whose address is one of these.
             await self._context.report(Report(ignored={"loop": 1}))
             return
         events: list[StatusEvent] = []

@@ -40,10 +40,15 @@ def _children(message: Message) -> list[Message]:
 
 
 def field_blocks(part: Message) -> list[Message]:
-    """Return the blocks of fields in a report's part, which the parser may have left as text."""
-    return _children(part) or [
-        HeaderParser(policy=compat32).parsestr(block) for block in re.split(r"\r?\n\r?\n", decoded_text(part))
-    ]
+    """Return the blocks of fields in a report's part.
+
+    The parser knows the blocks of a delivery-status. It takes the first block of another kind of report for the headers
+    of a mail and the others for its text, and it may leave all of them as text.
+    """
+    children = _children(part)
+    texts = [decoded_text(child) for child in children or [part]]
+    blocks = [block for text in texts if text for block in re.split(r"\r?\n\r?\n", text)]
+    return [*children, *(HeaderParser(policy=compat32).parsestr(block) for block in blocks)]
 
 
 def decoded_text(part: Message) -> str:

@@ -23,6 +23,8 @@ _ACTION = re.compile(r"\s*([a-z]+)\s*(?:\(|$)", re.IGNORECASE)
 # OpenSMTPD writes "error".
 _STATUSES = {"failed": Status.FAILED, "error": Status.FAILED, "delivered": Status.DELIVERED}
 _ACTIONS_WITHOUT_STATUS = frozenset({"delayed", "relayed", "expanded"})
+# The second is for addresses outside ASCII (RFC 6533).
+_DELIVERY_REPORTS = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _COMPLAINTS = frozenset({"abuse", "fraud"})
 _OTHER_FEEDBACK = frozenset({"auth-failure", "dmarc", "not-spam", "opt-out", "other", "virus"})
 # Hotmail's form of a complaint (JMRP): the returned mail with this field, and no report.
@@ -82,7 +84,7 @@ def _standard_report(mail: IncomingMail, settings: Settings, find_id: FindId) ->
     """Translate a report in a standard format; return None if the mail has none."""
     for part in mail.parts:
         content_type = part.get_content_type()
-        if content_type == "message/delivery-status":
+        if content_type in _DELIVERY_REPORTS:
             return _bounce(field_blocks(part), settings, partial(find_id, mail))
         if content_type == "message/feedback-report":
             return _complaint(field_blocks(part), partial(find_id, mail))

@@ -64,10 +64,10 @@ async def recorder():
 
 @pytest.fixture
 def listening(recorder, free_port):
-    """``async with listening(**settings) as port``"""
+    """``async with listening(name=…, **settings) as port``"""
 
     @contextlib.asynccontextmanager
-    async def open_listener(**settings):
+    async def open_listener(name="relay", **settings):
         values = {
             "host": "127.0.0.1",
             "security": "none",
@@ -76,7 +76,7 @@ def listening(recorder, free_port):
             "bounce_listen": f"127.0.0.1:{free_port}",
             "complaint_address": "complaints@bounces.example",
         }
-        context = Context(name="relay", log=logs.get("relay"), report=recorder.report, state=recorder)
+        context = Context(name=name, log=logs.get("relay"), report=recorder.report, state=recorder)
         async with SmtpRelay(Settings(**values | settings), context).lifespan():
             yield free_port
 
