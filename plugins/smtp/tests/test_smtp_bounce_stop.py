@@ -141,7 +141,7 @@ async def test_two_processes_listen_on_one_port(recorder, service, client):
             async with BounceClient.connected(service.port) as another:
                 await another.begin(ADDRESS)
                 assert await another.end(MAIL) == 250
-        output, _ = await other.communicate()
+        output, _ = await other.communicate(b"")
     finally:
         if other.returncode is None:
             other.kill()
