@@ -1,6 +1,7 @@
 """The settings: their defaults, and what refuses the start."""
 
 import importlib.metadata
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,6 +11,23 @@ from gatepost.hookspecs import API_VERSION, Context
 from gatepost.model import Secret
 from gatepost.observe import logs
 from gatepost_smtp import Settings, SmtpRelay
+
+LISTENER = {
+    "bounce_domain": "bounces.example",
+    "webhook_secret": Secret("s"),
+    "bounce_listen": "127.0.0.1:2525",
+}
+NO_ADDRESSES = [
+    "2525",
+    ":2525",
+    "127.0.0.1",
+    "127.0.0.1:",
+    "127.0.0.1:65536",
+    "127.0.0.1:smtp",
+    "::1:25",
+    "[::1]",
+    "a b:25",
+]
 
 
 def relay(**settings):
@@ -43,13 +61,18 @@ def test_the_default_is_encrypted():
         ({"bounce_domain": "bounces.example"}, ["webhook_secret"]),
         ({"relayed": "delivered"}, ["webhook_secret"]),
         ({"success_reports": True}, ["webhook_secret"]),
+        (LISTENER | {"bounce_listen": "", "return_path": "b@bounces.example"}, ["bounce_domain"]),
+        ({"bounce_listen": "127.0.0.1:2525"}, ["bounce_domain"]),
+        ({"bounce_listen": "127.0.0.1:2525", "bounce_domain": "bounces.example"}, ["webhook_secret"]),
+        *((LISTENER | {"bounce_listen": text}, ["bounce_listen"]) for text in NO_ADDRESSES),
+        (LISTENER | {"bounce_certificate": Path("/c.pem")}, ["bounce_key"]),
+        (LISTENER | {"bounce_key": Path("/k.pem")}, ["bounce_certificate"]),
+        (LISTENER | {"complaint_address": "a@elsewhere.example"}, ["complaint_address"]),
+        (LISTENER | {"complaint_address": "bounces.example"}, ["complaint_address"]),
+        (LISTENER | {"complaint_address": "A <a@bounces.example>"}, ["complaint_address"]),
         (
-            {
-                "bounce_domain": "bounces.example",
-                "webhook_secret": Secret("s"),
-                "return_path": "b@bounces.example",
-            },
-            ["bounce_domain"],
+            {"bounce_certificate": Path("/c"), "bounce_key": Path("/k"), "complaint_address": "a@b.example"},
+            ["bounce_certificate", "bounce_key", "complaint_address"],
         ),
     ],
 )
@@ -67,6 +90,16 @@ def test_invalid_settings_refuse_the_start_with_every_fault(settings, keys):
 def test_values_out_of_range_and_unknown_keys_are_refused(settings):
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"host": "relay.example"} | settings if settings else {}, Settings)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:2525", "[::]:25", "mx.bounces.example:2525"])
+def test_a_listener_needs_no_webhooks(listen):
+    complaints = "complaints@BOUNCES.example"
+
+    assert (
+        relay(**LISTENER | {"bounce_listen": listen, "complaint_address": complaints}).reports_itself is True
+    )
+    assert relay().reports_itself is False
 
 
 def test_the_entry_point_names_the_plugin():
