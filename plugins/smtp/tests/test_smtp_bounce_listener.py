@@ -265,6 +265,20 @@ async def test_a_mail_that_means_nothing_is_accepted_and_counted(recorder, liste
     assert (recorder.events, recorder.ignored) == ([], [kind])
 
 
+async def test_the_end_of_a_mail_may_come_at_once(recorder, listener):
+    async with BounceClient.connected(listener) as client:
+        await client.begin(ADDRESS)
+        assert await client.command(b".\r\n") == 250
+
+    assert recorder.ignored == ["no_report"]
+
+
+async def test_a_dot_before_a_line_is_not_of_the_line(recorder, listener):
+    assert await deliver(listener, bounce().replace("Action:", ".Action:"), ADDRESS) == 250
+
+    assert recorder.events == [("failed", ID, "5.1.1")]
+
+
 async def test_ordinary_clients_deliver(recorder, listener):
     def by_smtplib():
         with smtplib.SMTP("127.0.0.1", listener) as client:

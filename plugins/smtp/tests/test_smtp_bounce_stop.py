@@ -48,13 +48,15 @@ async def test_an_idle_client_is_sent_away(service, client):
 
 
 async def test_a_mail_that_has_begun_is_received(recorder, service, client):
-    assert await client.begin(ADDRESS) == [250, 354]
-    closing = asyncio.create_task(service.aclose())
-    await asyncio.sleep(0.05)
-    assert not closing.done()
-    assert await client.end(MAIL) == 250
-    assert await client.reply() == 421
-    await closing
+    async with BounceClient.connected(service.port) as idle:
+        await idle.reply()
+        assert await client.begin(ADDRESS) == [250, 354]
+        closing = asyncio.create_task(service.aclose())
+        assert await idle.reply() == 421
+        assert not closing.done()
+        assert await client.end(MAIL) == 250
+        assert await client.reply() == 421
+        await closing
 
     assert recorder.events == [("failed", ID, "")]
 
