@@ -161,7 +161,8 @@ class Webhooks:
         self._count(name, Counter(event.status.value for event in report.events))
         self._count(name, {f"ignored.{kind}": count for kind, count in ignored.items()})
         malformed = ignored["malformed"] + ignored["invalid"]
-        if malformed or unknown:
+        # Some plugins report what strangers send, so the log is throttled; the metrics count all of them.
+        if (malformed or unknown) and self._log_throttle.due(f"{name} events"):
             _log.warning(
                 "reported_events_not_recorded",
                 instance=name,

@@ -26,8 +26,9 @@ _START_INTERVAL = 0.2
 _READ_LIMIT = 64 * 1024
 _BACKLOG = 128
 
-_owners: dict[str, str] = {}
-"""The instance that listens on each address. The operating system would let two share it, and each gets half of the mails."""
+_owners: dict[str, list[str]] = {}
+"""The instance that listens on each address, once for each of its sockets: two during a reload. The operating system would
+let two instances share an address, and each would get half of the mails."""
 
 
 @asynccontextmanager
@@ -53,14 +54,16 @@ async def listening(settings: Settings, context: Context, slots: asyncio.Semapho
 
 @contextmanager
 def _owned(listen: str, instance: str) -> Iterator[None]:
-    """Hold an address for an instance; raise ConfigError if another one has it. After a reload it may have it twice."""
-    if _owners.setdefault(listen, instance) != instance:
-        problem = f"the instance {_owners[listen]} listens on {listen}: choose another port, or let it listen for both"
+    """Hold an address for an instance; raise ConfigError if another one has it."""
+    owners = _owners.setdefault(listen, [])
+    if owners and owners[0] != instance:
+        problem = f"the instance {owners[0]} listens on {listen}: choose another port, or let it listen for both"
         raise ConfigError([Fault("bounce_listen", problem)])
+    owners.append(instance)
     try:
         yield
     finally:
-        _owners.pop(listen, None)
+        owners.pop()
 
 
 def _bind(listen: str) -> socket.socket:
@@ -121,8 +124,10 @@ class BounceListener:
             except Unavailable:
                 await asyncio.sleep(_START_INTERVAL)
         self._server = await asyncio.start_server(
-            self._serve, sock=self._socket, limit=_READ_LIMIT, backlog=_BACKLOG
+            self._serve, sock=self._socket, limit=_READ_LIMIT, backlog=_BACKLOG, start_serving=False
         )
+        # Not in one step: cancelled in the middle of it, a server would go on that ``close`` does not know.
+        await self._server.start_serving()
         self._context.log.info("bounces_listening", port=self._socket.getsockname()[1])
 
     async def close(self) -> None:

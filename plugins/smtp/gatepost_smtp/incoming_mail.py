@@ -35,8 +35,9 @@ def _own_parts(message: Message, depth: int = 0) -> Iterator[Message]:
 
 def _children(message: Message) -> list[Message]:
     """Return the direct parts of a multipart, or the mail in a message/rfc822."""
-    payload = message.get_payload()
-    return [part for part in payload if isinstance(part, Message)] if isinstance(payload, list) else []
+    # Only of these: the payload of a text part is decoded, and that fails for some declared charsets.
+    payload = message.get_payload() if message.is_multipart() else []
+    return [part for part in payload if isinstance(part, Message)]
 
 
 def field_blocks(part: Message) -> list[Message]:

@@ -30,8 +30,9 @@ _OTHER_FEEDBACK = frozenset({"auth-failure", "dmarc", "not-spam", "opt-out", "ot
 # Hotmail's form of a complaint (JMRP): the returned mail with this field, and no report.
 _JMRP_FIELD = "x-hmxmroriginalrecipient"
 
-# Anyone who knows the bounce address can send mails to this parser, whose work grows with length times depth.
-MAX_BYTES = 128 * 1024
+# Anyone who knows the bounce address can send mails to this parser, whose work grows with length times depth, and
+# with the number of lines: each may begin a part or a block of fields.
+MAX_BYTES, MAX_LINES = 128 * 1024, 2000
 """The beginning of a mail that is read: the parts that matter come before the body of the returned mail."""
 _NESTED_PART = re.compile(rb"(?:multipart|message)/", re.IGNORECASE)
 _MAX_NESTED_PARTS = 20
@@ -59,7 +60,11 @@ async def read_report(request: WebhookRequest, settings: Settings, slots: asynci
 async def read_mail(mail: bytes, settings: Settings, slots: asyncio.Semaphore, find_id: FindId) -> Report:
     """Translate a mail into a report; count one that reports nothing as ignored."""
     async with slots:
-        return await asyncio.to_thread(_parse, mail[:MAX_BYTES], settings, find_id)
+        return await asyncio.to_thread(_parse, _beginning(mail), settings, find_id)
+
+
+def _beginning(mail: bytes) -> bytes:
+    return b"".join(mail[:MAX_BYTES].splitlines(keepends=True)[:MAX_LINES])
 
 
 def _digest(text: str) -> bytes:
@@ -76,7 +81,7 @@ def _parse(body: bytes, settings: Settings, find_id: FindId) -> Report:
             or _attached_report(mail, settings, find_id)
             or _text_report(mail, find_id)
         )
-    except (RecursionError, ValueError, LookupError):
+    except Exception:  # noqa: BLE001  the library may raise anything for a malformed mail
         return Report(ignored={"malformed": 1})
 
 
@@ -120,7 +125,8 @@ def _bounce(blocks: list[Message], settings: Settings, find_id: Callable[[list[M
     message_id = find_id(blocks)
     # RFC 3461: the next server has the mail and does not report, so this is the last word of it.
     statuses = _STATUSES | ({"relayed": Status.DELIVERED} if settings.relayed == "delivered" else {})
-    events: list[StatusEvent] = []
+    # One of each status: a message has one recipient, however many blocks of fields a mail has.
+    events: dict[Status, StatusEvent] = {}
     ignored: dict[str, int] = {}
     for block in blocks:
         text = field(block, "action").strip()
@@ -130,13 +136,13 @@ def _bounce(blocks: list[Message], settings: Settings, find_id: Callable[[list[M
         action = match[1].lower() if match else ""
         status = statuses.get(action)
         if status and message_id:
-            events.append(StatusEvent(status=status, message_id=message_id, code=_code(block)))
+            events.setdefault(status, StatusEvent(status=status, message_id=message_id, code=_code(block)))
         else:
             reason = "no_id" if status else _ignored_as(action)
             ignored[reason] = ignored.get(reason, 0) + 1
     if not events and not ignored:
         ignored["malformed"] = 1
-    return Report(events=events, ignored=ignored or NO_COUNTS)
+    return Report(events=[*events.values()], ignored=ignored or NO_COUNTS)
 
 
 def _ignored_as(action: str) -> str:
