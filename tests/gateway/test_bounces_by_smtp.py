@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import sqlite3
 
@@ -9,6 +11,10 @@ import pytest
 
 from gatepost_smtp.testing.bounces import BounceClient
 from gatepost_smtp.testing.sink import Sink
+from gateway.conftest import until
+from gateway.test_handover import Process
+from gateway.test_processes import Service
+from torture.stores import Postgresql
 
 DOMAIN = "bounces.brand.example"
 BOUNCE = (
@@ -136,3 +142,90 @@ async def test_a_port_in_use_stops_the_start(deployment, port, begin):
     assert '"plugins.relay.bounce_listen", "problem": "another program listens on 127.0.0.1' in str(
         caught.value
     )
+
+
+async def bring(port, recipient):
+    """Deliver a bounce as a mail server does: again and again until it is accepted."""
+    while True:
+        with contextlib.suppress(ConnectionError):
+            async with BounceClient.connected(port) as client:
+                codes = [*await client.begin(recipient), await client.end(BOUNCE)]
+            if codes[-1] == 250:
+                return
+            assert 550 not in codes
+        await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def bouncing(deployment, sink, port, count=8):
+    """Bring the bounces of some new mails while the block runs; afterwards Smartico has heard of each."""
+    mails = [await sent(deployment, sink) for _ in range(count)]
+    begun = asyncio.Event()
+
+    async def bring_slowly():
+        for _, return_path in mails:
+            await bring(port, return_path)
+            begun.set()
+            await asyncio.sleep(0.05)
+
+    bringing = asyncio.create_task(bring_slowly())
+    await begun.wait()
+    yield mails
+    await bringing
+    for message, _ in mails:
+        await deployment.hears(message, "accepted", "failed")
+
+
+async def test_no_bounce_is_lost_while_one_of_two_processes_dies_and_the_secret_is_replaced(
+    deployment, sink, port, postgres_server, run
+):
+    deployment.tables["store"] = {"url": Postgresql(postgres_server).url}
+    deployment.tables["routes"] = {"email": ["relay"]}
+    deployment.tables["logs"]["level"] = "info"
+    service = Service(deployment.write())
+    try:
+        deployment.set_url(await service.listening())
+        await until(lambda: service.log.read_text().count('"event": "bounces_listening"') == 2)
+        async with bouncing(deployment, sink, port):
+            os.kill(service.gateways()[0], signal.SIGKILL)
+            await until(lambda: service.log.read_text().count('"event": "bounces_listening"') == 3)
+        old, return_path = await sent(deployment, sink)
+        relay = deployment.tables["plugins.relay"]
+        relay["previous_webhook_secret"] = relay["webhook_secret"]
+        relay["webhook_secret"] = "another secret of this test"
+        deployment.write()
+        async with bouncing(deployment, sink, port) as mails:
+            assert "Taken over" in await run("reload")
+        await bring(port, return_path)
+        await deployment.hears(old, "accepted", "failed")
+        assert mails
+        service.process.terminate()
+        assert await asyncio.to_thread(service.process.wait, 60) == 0
+    finally:
+        if service.process.poll() is None:
+            service.process.terminate()
+            await asyncio.to_thread(service.process.wait, 60)
+
+
+async def test_no_bounce_is_lost_while_one_process_follows_another(deployment, sink, port):
+    """The next one has the port before the old one ends, and takes no connection before it runs."""
+    deployment.tables["routes"] = {"email": ["relay"]}
+    deployment.tables["logs"]["level"] = "info"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url_port = listener.getsockname()[1]
+        deployment.tables["server"]["port"] = url_port
+        processes = [Process(deployment.write(), listener)]
+        try:
+            await processes[0].says("bounces_listening")
+            deployment.set_url(f"http://127.0.0.1:{url_port}")
+            async with bouncing(deployment, sink, port):
+                processes.append(Process(deployment.write(), listener))
+                await processes[1].says("store_in_use")
+                await processes[0].end()
+                await processes[1].says("bounces_listening")
+            await processes[1].end()
+        finally:
+            for one in processes:
+                if one.process.poll() is None:
+                    one.process.kill()
+                    one.process.wait()

@@ -62,6 +62,23 @@ async def test_the_call_says_how_many_events_are_of_no_known_message(deployment,
         assert await report(Report(events=[*delivered(message).events, *unknown])) == 2
 
 
+async def test_events_that_can_not_be_recorded_are_logged_once_a_minute(deployment, plugin):
+    """What a plugin reports may come from strangers, such as mails to an address of bounces."""
+    unknown = Report(
+        events=[StatusEvent(status=Status.FAILED, provider_id="unknown")], ignored={"malformed": 1}
+    )
+    async with deployment.running(email=["acme"]) as gateway:
+        await deployment.hears(await deployment.email(), "accepted")
+        with structlog.testing.capture_logs() as logged:
+            for _ in range(20):
+                await plugin.contexts["acme"].report(unknown)
+        figures = await gateway.metrics()
+
+    assert [one["event"] for one in logged].count("reported_events_not_recorded") == 1
+    assert figures["gatepost_reported_events_total", "unknown", "acme"] == 20
+    assert figures["gatepost_reported_events_total", "ignored.malformed", "acme"] == 20
+
+
 async def test_a_task_of_the_lifespan_reports_once_the_gateway_runs(deployment, plugin):
     """While the lifespan is being entered the store is not open yet."""
     outcomes = []

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Collection
 
 # An address is written into a command and into a header unchanged, so only an address that needs no quotes in
 # either is accepted: dot-atoms. Quoted local parts ("a b"@…) are valid by the RFC, but only attacks use them.
@@ -43,15 +44,27 @@ def return_path(message_id: str, domain: str, key: str) -> str:
     return f"b+{hex_id}-{_signature(hex_id, key)}@{domain}"
 
 
-def find_return_path(text: str, domain: str, key: str) -> str:
-    """Return the message id of the first validly signed return path in ``text``; empty if there is none."""
-    for found_id, signature, found_domain in _RETURN_PATH.findall(text):
-        hex_id = found_id.lower()
-        if found_domain.lower() == domain.lower() and hmac.compare_digest(
-            signature.lower(), _signature(hex_id, key)
-        ):
-            return "-".join((hex_id[:8], hex_id[8:12], hex_id[12:16], hex_id[16:20], hex_id[20:]))
+def find_return_path(text: str, domain: str, keys: Collection[str]) -> str:
+    """Return the message id of the first return path in ``text`` that one of the keys signed; empty if there is none."""
+    for match in _RETURN_PATH.finditer(text):
+        if message_id := _signed_id(match, domain, keys):
+            return message_id
     return ""
+
+
+def read_return_path(address: str, domain: str, keys: Collection[str]) -> str:
+    """Return the message id of an address that is a return path which one of the keys signed; empty for another."""
+    match = _RETURN_PATH.fullmatch(address)
+    return _signed_id(match, domain, keys) if match else ""
+
+
+def _signed_id(match: re.Match[str], domain: str, keys: Collection[str]) -> str:
+    hex_id, signature = match[1].lower(), match[2].lower()
+    if match[3].lower() != domain.lower():
+        return ""
+    if not any(hmac.compare_digest(signature, _signature(hex_id, key)) for key in keys):
+        return ""
+    return "-".join((hex_id[:8], hex_id[8:12], hex_id[12:16], hex_id[16:20], hex_id[20:]))
 
 
 def _signature(hex_id: str, key: str) -> str:

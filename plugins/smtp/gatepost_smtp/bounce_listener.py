@@ -57,7 +57,9 @@ def _owned(listen: str, instance: str) -> Iterator[None]:
     """Hold an address for an instance; raise ConfigError if another one has it."""
     owners = _owners.setdefault(listen, [])
     if owners and owners[0] != instance:
-        problem = f"the instance {owners[0]} listens on {listen}: choose another port, or let it listen for both"
+        problem = (
+            f"the instance {owners[0]} listens on {listen}: choose another port, or let it listen for both"
+        )
         raise ConfigError([Fault("bounce_listen", problem)])
     owners.append(instance)
     try:
@@ -85,7 +87,7 @@ def _bind(listen: str) -> socket.socket:
 
 def _bind_problem(address: tuple[str, int], error: OSError) -> str:
     host, port = address
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+    if error.errno == errno.EADDRNOTAVAIL:
         return f"this machine has no address {host}: use one of its own, or 0.0.0.0 for all of them"
     if error.errno == errno.EADDRINUSE:
         return f"another program listens on {host} port {port}: stop it, or choose another port"

@@ -8,7 +8,7 @@ from functools import partial
 
 from gatepost.hookspecs import Context
 from gatepost.model import Report, StatusEvent
-from gatepost_smtp.addresses import find_return_path, return_path
+from gatepost_smtp.addresses import read_return_path
 from gatepost_smtp.incoming_mail import IncomingMail
 from gatepost_smtp.message_ids import find_signed_id
 from gatepost_smtp.reports import FindId, read_mail
@@ -26,7 +26,6 @@ class BounceMailbox:
         self._settings = settings
         self._context = context
         self._slots = slots
-        self._secret = settings.webhook_secret.reveal() if settings.webhook_secret else ""
         self.domain = settings.bounce_domain
         # RFC 5321, 4.5.1: with and without the domain.
         self._shared = {"postmaster", f"postmaster@{self.domain.lower()}", settings.complaint_address.lower()}
@@ -35,9 +34,7 @@ class BounceMailbox:
         """Return the message id of a return path, or SHARED_ADDRESS; None for an address that accepts no mail."""
         if address and address.lower() in self._shared:
             return SHARED_ADDRESS
-        message_id = find_return_path(address, self.domain, self._secret)
-        whole = message_id and return_path(message_id, self.domain, self._secret).lower() == address.lower()
-        return message_id if whole else None
+        return read_return_path(address, self.domain, self._settings.accepted_secrets) or None
 
     async def deliver(self, sender: str, recipients: Collection[str], mail: bytes) -> None:
         """Read a mail and report what it says; when it returns, that is on disk.

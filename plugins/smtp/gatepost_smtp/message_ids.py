@@ -39,10 +39,9 @@ def find_message_id(mail: IncomingMail, blocks: list[Message], settings: Setting
 
 def find_signed_id(mail: IncomingMail, blocks: list[Message], settings: Settings) -> str:
     """Return the message id of a signed return path, which nobody can forge; empty if there is none."""
-    if settings.bounce_domain and settings.webhook_secret:
-        secret = settings.webhook_secret.reveal()
+    if settings.bounce_domain:
         for text in _return_path_sources(mail, blocks):
-            if message_id := find_return_path(text, settings.bounce_domain, secret):
+            if message_id := find_return_path(text, settings.bounce_domain, settings.accepted_secrets):
                 return message_id
     return ""
 

@@ -48,8 +48,9 @@ async def read_report(request: WebhookRequest, settings: Settings, slots: asynci
     """
     if not settings.webhook_secret:
         raise NoVerificationKey("webhook_secret is not set")
-    expected = f"Bearer {settings.webhook_secret.reveal()}"
-    if not hmac.compare_digest(_digest(request.headers.get("authorization", "")), _digest(expected)):
+    authorization = _digest(request.headers.get("authorization", ""))
+    expected = (_digest(f"Bearer {secret}") for secret in settings.accepted_secrets)
+    if not any(hmac.compare_digest(authorization, one) for one in expected):
         raise BadSignature("the Authorization header is missing or wrong")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "message/rfc822" or not request.body.strip():

@@ -1,5 +1,6 @@
 """The settings of an SMTP relay."""
 
+import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from gatepost_smtp.addresses import is_address, is_domain
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _HELO = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
-_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
+_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})")
 
 
 class DkimKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +94,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     webhook_secret: Annotated[
         Secret | None,
-        Meta(description="the bearer token with which a mail server posts reports to /webhooks/NAME"),
+        Meta(
+            description="signs the return paths, and is the bearer token with which a mail server posts reports "
+            "to /webhooks/NAME"
+        ),
+    ] = None
+    previous_webhook_secret: Annotated[
+        Secret | None,
+        Meta(description="another secret that is accepted, while webhook_secret is replaced"),
     ] = None
     success_reports: Annotated[
         bool,
@@ -119,6 +127,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Whether the relay is asked to report a delivery."""
         return self.success_reports or self.relayed == "delivered"
 
+    @property
+    def accepted_secrets(self) -> Sequence[str]:
+        """What may have signed a return path or a request; the first signs new return paths."""
+        return [one.reveal() for one in (self.webhook_secret, self.previous_webhook_secret) if one]
+
     def effective_port(self) -> int:
         """Return the port to connect to."""
         return self.port if self.port is not None else _PORTS[self.security]
@@ -127,9 +140,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def listen_address(text: str) -> tuple[str, int] | None:
     """Return the host and the port of ``0.0.0.0:2525`` or ``[::]:2525``; None for another text."""
     match = _LISTEN.fullmatch(text)
-    if match is None or int(match[3]) > 65535:
+    if match is None or not 0 < int(match[3]) < 65536:
         return None
-    return match[1] or match[2], int(match[3])
+    try:
+        address = ipaddress.IPv6Address(match[1]) if match[1] else ipaddress.IPv4Address(match[2])
+    except ValueError:
+        return None
+    return str(address), int(match[3])
 
 
 def check(settings: Settings, key_faults: Sequence[Fault] = ()) -> None:
@@ -159,6 +176,8 @@ def _faults(settings: Settings) -> Iterator[Fault]:
         yield Fault(
             "webhook_secret", "missing: without it nobody can forward reports of deliveries to Gatepost"
         )
+    if settings.previous_webhook_secret and not settings.webhook_secret:
+        yield Fault("webhook_secret", "missing, but previous_webhook_secret is set")
     yield from _listener_faults(settings)
 
 

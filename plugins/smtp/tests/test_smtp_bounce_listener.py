@@ -1,12 +1,15 @@
 """Bounces and complaints that other mail servers bring to the listener, on real sockets."""
 
 import asyncio
+import contextlib
 import smtplib
 
 import aiosmtplib
 import pytest
 
 from gatepost.errors import ConfigError
+from gatepost.model import Secret
+from gatepost_smtp import reports
 from gatepost_smtp.addresses import return_path
 from gatepost_smtp.testing.bounces import BounceClient
 
@@ -113,6 +116,52 @@ async def test_an_international_report_is_understood(recorder, listener):
     assert await deliver(listener, report("global-delivery-status", fields), ADDRESS) == 250
 
     assert recorder.events == [("failed", ID, "")]
+
+
+async def test_a_charset_in_the_form_of_rfc_2231_spoils_no_bounce(recorder, listener):
+    words = b"From: MAILER-DAEMON@mx.example\r\nX-Failed-Recipients: ann@post.example\r\n"
+    charset = b"Content-Type: text/plain; charset*=utf-8''klingon\r\n\r\nunbekannter Empf\xe4nger"
+    assert await deliver(listener, words + charset, ADDRESS) == 250
+
+    assert recorder.events == [("failed", ID, "")]
+
+
+async def test_an_error_of_the_parser_costs_one_mail(recorder, listener, monkeypatch):
+    def fail(_message):
+        raise TypeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reports, "incoming_mail", fail)
+        assert await deliver(listener, bounce(), ADDRESS) == 250
+    assert await deliver(listener, bounce(), ADDRESS) == 250
+
+    assert recorder.ignored == ["malformed"]
+    assert recorder.events == [("failed", ID, "5.1.1")]
+
+
+async def test_a_bounce_of_many_recipients_is_one_event(recorder, listener):
+    assert await deliver(listener, bounce("failed\r\n\r\n" + 900 * "Action: failed\r\n\r\n"), ADDRESS) == 250
+
+    assert recorder.events == [("failed", ID, "")]
+
+
+async def test_of_a_mail_of_many_lines_the_beginning_is_read(recorder, listener):
+    """The time to parse grows with them: one that needed 6 seconds had 128 KiB."""
+    assert await deliver(listener, bounce("failed\r\n\r\n" + 20_000 * "a\r\n\r\n"), ADDRESS) == 250
+    assert await deliver(listener, bounce("odd\r\n\r\n" + 20_000 * "Action: odd\r\n\r\n"), ADDRESS) == 250
+
+    assert recorder.events == [("failed", ID, "")]
+    assert recorder.reports[1].ignored["malformed"] <= 1000
+
+
+async def test_return_paths_stay_valid_while_the_secret_is_replaced(recorder, listening):
+    secrets = {"webhook_secret": Secret("a new secret"), "previous_webhook_secret": Secret(KEY)}
+    async with listening(**secrets) as port:
+        assert await deliver(port, bounce(), ADDRESS) == 250
+        assert await deliver(port, complaint(returned=SIGNED), COMPLAINTS) == 250
+        assert await deliver(port, bounce(), return_path(OTHER, DOMAIN, "a new secret")) == 250
+
+    assert [message for _, message, _ in recorder.events] == [ID, ID, OTHER]
 
 
 @pytest.mark.parametrize(
@@ -330,14 +379,23 @@ async def test_two_instances_do_not_share_an_address(listening):
                 pass
 
 
+async def test_two_instances_do_not_share_an_address_after_a_reload_either(listening):
+    """The old one of the two closes; the new one stays open."""
+    async with contextlib.AsyncExitStack() as new:
+        async with listening():
+            await new.enter_async_context(listening())
+        with pytest.raises(ConfigError, match="bounce_listen: the instance relay listens on"):
+            async with listening(name="other"):
+                pass
+
+
 async def test_an_address_in_use_is_a_fault(listening, closed_port):
     with pytest.raises(ConfigError, match="bounce_listen: another program listens"):
         async with listening(bounce_listen=f"127.0.0.1:{closed_port}"):
             pass
 
 
-@pytest.mark.parametrize("address", ["192.0.2.1:2525", "no-such-host.invalid:2525"])
-async def test_an_address_of_another_machine_is_a_fault(listening, address):
+async def test_an_address_of_another_machine_is_a_fault(listening):
     with pytest.raises(ConfigError, match="bounce_listen: this machine has no address"):
-        async with listening(bounce_listen=address):
+        async with listening(bounce_listen="192.0.2.1:2525"):
             pass

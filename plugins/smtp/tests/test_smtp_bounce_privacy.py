@@ -140,6 +140,7 @@ HEADERS = st.sampled_from(
             "X-Failed-Recipients: a@b",
             "Auto-Submitted: x",
             "Content-Type: text/plain; charset=\xff",
+            "Content-Type: text/plain; charset*=utf-8''x",
         ),
         *(
             "Content-Type: multipart/report; boundary=a",

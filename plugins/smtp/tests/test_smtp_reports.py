@@ -113,6 +113,16 @@ async def test_an_invalid_status_is_left_out(relay, status):
     assert result.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
 
 
+async def test_both_secrets_are_accepted_while_one_is_replaced(connected):
+    secrets = {"webhook_secret": Secret("a new secret"), "previous_webhook_secret": Secret(KEY)}
+    async with connected(1, **secrets) as relay:
+        for token in (KEY, "a new secret"):
+            assert (await relay.parse_webhook(request(bounce(), authorization=f"Bearer {token}"))).events
+        for token in ("", "None", f"{KEY}a new secret"):
+            with pytest.raises(BadSignature):
+                await relay.parse_webhook(request(bounce(), authorization=f"Bearer {token}"))
+
+
 @pytest.mark.parametrize("kind", ["abuse", "fraud"])
 async def test_a_complaint_is_translated(relay, kind):
     result = await relay.parse_webhook(request(complaint(kind)))
@@ -307,8 +317,8 @@ async def test_the_return_path_of_a_mail_identifies_its_bounce(sink, connected, 
 def test_a_return_path_holds_its_message_id(message_id, key):
     path = return_path(str(message_id), "bounces.example", key)
 
-    assert find_return_path(f"<{path}>", "bounces.example", key) == str(message_id)
-    assert find_return_path(path, "bounces.example", key + "x") == ""
+    assert find_return_path(f"<{path}>", "bounces.example", ["older", key]) == str(message_id)
+    assert find_return_path(path, "bounces.example", [key + "x"]) == ""
 
 
 LINES = [
