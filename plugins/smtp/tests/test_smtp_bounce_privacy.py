@@ -6,7 +6,7 @@ import logging
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gatepost_smtp.addresses import return_path
@@ -170,6 +170,9 @@ HEADERS = st.sampled_from(
 @given(
     lines=st.lists(st.one_of(HEADERS, st.text(max_size=40)), max_size=30),
     address=st.sampled_from([ADDRESS, "postmaster"]),
+)
+@example(
+    lines=["From: MAILER-DAEMON", "Content-Type: text/plain; charset*=utf-8''x", "", "\xe4"], address=ADDRESS
 )
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_mail_is_accepted_and_reported(recorder, listener, failures, lines, address):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import subprocess
 import sys
 
@@ -102,6 +103,16 @@ async def test_a_gateway_that_never_ran_closes(recorder, listening):
     recorder.running = False
     async with listening():
         pass
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_listener_that_ends_while_it_starts_listens_no_longer(listening, turns):
+    async with listening():
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    servers = [one for one in gc.get_objects() if isinstance(one, asyncio.Server)]
+    assert not any(server.is_serving() for server in servers)
 
 
 OTHER_PROCESS = """
