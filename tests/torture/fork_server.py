@@ -31,6 +31,7 @@ MODULES = (
     "gatepost_csv",
     "gatepost_http",
     "gatepost_sendgrid",
+    "gatepost_smtp",
     "phonenumbers",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "sqlalchemy.dialects.sqlite.aiosqlite",
@@ -49,7 +50,7 @@ def main() -> None:
 
     # Reading the metadata of all installed distributions takes longer than the rest of a start.
     discovery.load = functools.cache(discovery.load)
-    for kind in ("csv", "http", "sendgrid"):
+    for kind in ("csv", "http", "sendgrid", "smtp"):
         discovery.load(kind)
     gc.freeze()
     # The kernel removes ended children, because this process never waits for them.
@@ -74,6 +75,8 @@ def _serve(command: dict) -> None:
     code = EXIT_CODE_OF_ERROR
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # A bench that was started by ``nohup`` ignores it, and so would a gateway, which then can't be reloaded.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.environ.update(command.get("environment", {}))
         log = os.open(command["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -81,21 +81,33 @@ class Replica:
 
     async def start(self) -> None:
         """Start it and wait until it listens; raise RuntimeError with the end of its log if it does not."""
-        begin = self.log.stat().st_size if self.log.exists() else 0
+        begin = self._log_size()
         self.pid = await self._fork_server.fork(self._command)
+        await self._wait_for_event("listening", begin)
+
+    async def reload(self) -> None:
+        """Let it take over its changed configuration; raise RuntimeError with the end of its log if it does not."""
+        begin = self._log_size()
+        self.signal(signal.SIGHUP)
+        await self._wait_for_event("reloaded", begin)
+
+    async def _wait_for_event(self, event: str, begin: int) -> None:
         try:
             async with asyncio.timeout(PROCESS_TIMEOUT):
                 while self.running:
-                    if self.log.exists() and b'"event": "listening"' in self._log_from(begin):
+                    if f'"event": "{event}"'.encode() in self._log_from(begin):
                         return
                     await asyncio.sleep(0.01)
         except TimeoutError:
             pass
-        raise RuntimeError(
-            f"the gateway did not start: {self._log_from(begin)[-4000:].decode('utf-8', 'replace')}"
-        )
+        raise RuntimeError(f"not {event}: {self._log_from(begin)[-4000:].decode('utf-8', 'replace')}")
+
+    def _log_size(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
 
     def _log_from(self, begin: int) -> bytes:
+        if not self.log.exists():
+            return b""
         with self.log.open("rb") as file:
             file.seek(begin)
             return file.read()
