@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torture import fairness, goals, growth, model, outage, postgres, powerloss,
 from torture.clocks import ProcessClock, StoreClock
 from torture.oracle import Figures
 from torture.replica import ForkServer
-from torture.scenarios import dependencies, kills, replays, replicas, upgrades
+from torture.scenarios import bounces, dependencies, kills, replays, replicas, upgrades
 from torture.stores import Postgresql, Sqlite
 
 SEEDS_PER_TASK = 2_000
@@ -60,34 +61,25 @@ class Run:
         """Create an empty folder, and a store on an empty database."""
         return self.new_folder(name), Postgresql(self.server)
 
-    def kill(self, name: str, *, postgresql: bool, reports: bool, count: int) -> Figures:
-        """Run ``kills.kill`` with ``count`` kills and fifty messages per kill, on PostgreSQL with two replicas."""
+    def kill(
+        self,
+        name: str,
+        scenario: Callable[..., Awaitable[Figures]],
+        *,
+        postgresql: bool,
+        count: int,
+        messages: int,
+    ) -> Figures:
+        """Run a scenario with ``count`` kills and ``messages`` per kill, on PostgreSQL with two replicas."""
         folder, store = self.postgresql(name) if postgresql else self.sqlite(name)
         count = self.scaled(count)
         return asyncio.run(
-            kills.kill(
+            scenario(
                 self.fork_server,
                 folder,
                 store,
                 self.seed,
-                messages=50 * count,
-                kills=count,
-                replicas=2 if postgresql else 1,
-                reports=reports,
-            )
-        )
-
-    def kill_replays(self, name: str, *, postgresql: bool) -> Figures:
-        """Run ``replays.kill`` with forty messages per kill, on PostgreSQL with two replicas."""
-        folder, store = self.postgresql(name) if postgresql else self.sqlite(name)
-        count = self.scaled(60)
-        return asyncio.run(
-            replays.kill(
-                self.fork_server,
-                folder,
-                store,
-                self.seed,
-                messages=40 * count,
+                messages=messages * count,
                 kills=count,
                 replicas=2 if postgresql else 1,
             )
@@ -148,11 +140,21 @@ def _run_on_uvloop(measurement: Coroutine[Any, Any, Figures]) -> Figures:
 SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
     "simulation": Run.simulation,
     "powerloss": Run.powerloss,
-    "kill-sqlite": lambda run, name: run.kill(name, postgresql=False, reports=True, count=200),
-    "kill-postgresql": lambda run, name: run.kill(name, postgresql=True, reports=True, count=200),
-    "kill-unreported": lambda run, name: run.kill(name, postgresql=False, reports=False, count=50),
-    "kill-replays-sqlite": lambda run, name: run.kill_replays(name, postgresql=False),
-    "kill-replays-postgresql": lambda run, name: run.kill_replays(name, postgresql=True),
+    "kill-sqlite": lambda run, name: run.kill(name, kills.kill, postgresql=False, count=200, messages=50),
+    "kill-postgresql": lambda run, name: run.kill(name, kills.kill, postgresql=True, count=200, messages=50),
+    "kill-unreported": lambda run, name: run.kill(
+        name, partial(kills.kill, reports=False), postgresql=False, count=50, messages=50
+    ),
+    "kill-replays-sqlite": lambda run, name: run.kill(
+        name, replays.kill, postgresql=False, count=60, messages=40
+    ),
+    "kill-replays-postgresql": lambda run, name: run.kill(
+        name, replays.kill, postgresql=True, count=60, messages=40
+    ),
+    "bounces-sqlite": lambda run, name: run.kill(name, bounces.kill, postgresql=False, count=60, messages=60),
+    "bounces-postgresql": lambda run, name: run.kill(
+        name, bounces.kill, postgresql=True, count=60, messages=60
+    ),
     "poison-sqlite": lambda run, name: asyncio.run(
         kills.poison(run.fork_server, *run.sqlite(name), run.seed, poison_messages=run.scaled(20))
     ),

@@ -15,6 +15,7 @@ from gatepost.cli import store as cli
 from gatepost.cli.changes import change_messages
 from gatepost.testing.smartico import Smartico
 from gatepost.web.admin.requests import RetryRequest
+from torture.bouncing_relay import BouncingRelay
 from torture.load import USERS, Load
 from torture.oracle import Excuse, History, Verdict, judge
 from torture.provider import Provider
@@ -46,7 +47,7 @@ class Deployment:
         store: Store,
         rng: random.Random,
         crm: Smartico,
-        provider: Provider,
+        provider: Provider | BouncingRelay,
         fork_server: ForkServer,
     ) -> None:
         self.folder = folder
@@ -209,7 +210,7 @@ async def deployment(
     *,
     reports: bool = True,
     max_delay: float = MAX_DELAY,
-    provider: Provider | None = None,
+    provider: Provider | BouncingRelay | None = None,
 ) -> AsyncIterator[Deployment]:
     """Start Smartico and the provider, and yield a deployment that has no replica yet.
 

@@ -64,6 +64,16 @@ _REPLAYS = (
     _none("tries on disk after their window"),
 )
 
+_BOUNCES = (
+    _ACCEPTED,
+    _some("bounces"),
+    _some("bounces tried again"),
+    _none("bounces refused"),
+    _none("bounces not taken"),
+    _some("callbacks repeated"),
+    _none("callbacks repeated after they were stored"),
+)
+
 _SHARED_RATE = (
     _ACCEPTED,
     _none("sent twice"),
@@ -79,6 +89,8 @@ GOALS: Mapping[str, Sequence[Goal]] = {
     "kill-unreported": (_ACCEPTED, _at_most("resent / max in flight", 1.0)),
     "kill-replays-sqlite": _REPLAYS,
     "kill-replays-postgresql": _REPLAYS,
+    "bounces-sqlite": _BOUNCES,
+    "bounces-postgresql": _BOUNCES,
     "poison-sqlite": _POISON,
     "poison-postgresql": _POISON,
     "zombie": (_ACCEPTED, _none("finished twice"), _some("late results rejected")),

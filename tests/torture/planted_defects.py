@@ -58,6 +58,22 @@ def forget_reports() -> None:
     Outbox.record = record
 
 
+def answer_reports_before_commit() -> None:
+    """Break promise 4: take a report before it is on disk."""
+    real = Outbox.record
+
+    async def record(self: Outbox, reported: object) -> RecordResult:
+        async def record_later() -> None:
+            # Longer than the time from the answer to the kill on a slow machine.
+            await asyncio.sleep(2)
+            await real(self, reported)
+
+        self._delayed = [*getattr(self, "_delayed", []), asyncio.ensure_future(record_later())]
+        return RecordResult(new=len(reported.events), repeated=0, unknown=0)
+
+    Outbox.record = record
+
+
 def call_back_out_of_order() -> None:
     """Break promise 4: make the callback of a status before the one of the status before it."""
     from gatepost.outbox import reports  # noqa: PLC0415

@@ -15,6 +15,15 @@ REPLAYS = {
     **dict.fromkeys(REPLAY_VIOLATIONS, 0),
     "tries on disk after their window": 0,
 }
+BOUNCES = {
+    "accepted": 9,
+    "bounces": 9,
+    "bounces tried again": 1,
+    "bounces refused": 0,
+    "bounces not taken": 0,
+    "callbacks repeated": 1,
+    "callbacks repeated after they were stored": 0,
+}
 REACHED = {
     "simulation": {"schedules": 10, "violations": 0},
     "powerloss": {"commits": 9, "lost with FULL": 0, "lost with NORMAL": 3},
@@ -23,6 +32,8 @@ REACHED = {
     "kill-unreported": {"accepted": 9, "resent / max in flight": 0.2},
     "kill-replays-sqlite": REPLAYS,
     "kill-replays-postgresql": REPLAYS,
+    "bounces-sqlite": BOUNCES,
+    "bounces-postgresql": BOUNCES,
     "poison-sqlite": {
         "accepted": 9,
         "poison messages held": 1,
@@ -90,6 +101,13 @@ MISSED = {
     "kill-unreported": {"resent / max in flight": 1.01},
     "kill-replays-sqlite": dict.fromkeys(REPLAY_VIOLATIONS, 1),
     "kill-replays-postgresql": {"repeats dropped": 0, "tries on disk after their window": 1},
+    "bounces-sqlite": {
+        "bounces": 0,
+        "bounces tried again": 0,
+        "bounces refused": 1,
+        "bounces not taken": 1,
+    },
+    "bounces-postgresql": {"callbacks repeated": 0, "callbacks repeated after they were stored": 1},
     "poison-sqlite": {"max deaths per poison message": 4},
     "poison-postgresql": {"other messages held": 1},
     "zombie": {"finished twice": 1},
