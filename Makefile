@@ -65,9 +65,11 @@ torture: setup  ## break processes, disks and clocks, and count what is lost; SE
 	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED) $(ARGS)
 
 # Without these programs the tests that need them are skipped by name. Ubuntu has no package of chromium.
+# Postfix without a configuration does not start as a service.
 programs:  ## install the programs that some tests need; as root, on Debian or Ubuntu
 	-apt-get -qq update
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install caddy mariadb-server nginx pgbouncer prometheus spamassassin systemd > /dev/null
+	echo postfix postfix/main_mailer_type select No configuration | debconf-set-selections
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install caddy mariadb-server nginx pgbouncer postfix prometheus spamassassin systemd > /dev/null
 	-DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium > /dev/null
 	-command -v npm > /dev/null || DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install nodejs npm > /dev/null
 	-npm install --silent --global smpp@0.5.1  # the message centre that the tests of plugins/smpp need
