@@ -1,14 +1,13 @@
 """One connection to the relay."""
 
 import asyncio
-from typing import cast
-
-from aiosmtplib import SMTP, SMTPException
+import contextlib
+import re
+from collections.abc import Collection, Sequence
 
 from gatepost.errors import Unavailable
+from gatepost_smtp.dialogue import Dialogue, Disconnected, InvalidReply, Reply
 
-MAX_MAILS = 100
-"""Mails over one connection; many relays refuse more at some point, and load balancers need new connections."""
 MAX_AGE = 300.0
 """Seconds that a connection is used."""
 MAX_IDLE = 30.0
@@ -16,6 +15,9 @@ MAX_IDLE = 30.0
 
 _QUIT_TIMEOUT = 1.0
 """Seconds that a QUIT may take."""
+_IN_USE = 1.0
+"""Seconds after a mail in which a relay that ends the connection does so because of the mails, not of the silence."""
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class ConnectionLost(Unavailable):
@@ -23,42 +25,65 @@ class ConnectionLost(Unavailable):
 
 
 class Connection:
-    """A client that is connected and signed in."""
+    """A connection that is signed in."""
 
-    def __init__(self, client: SMTP) -> None:
-        self.client = client
+    def __init__(self, transport: asyncio.BaseTransport, extensions: Collection[str]) -> None:
+        """Take over the transport of a session; ``extensions`` are those in the answer to EHLO, in lower case."""
+        self._dialogue = Dialogue(transport)
+        self._extensions = extensions
         self.mails = 0
         """The number of mails that went over the connection before this one."""
-        now = asyncio.get_running_loop().time()
-        self._opened_at = now
-        self._used_at = now
+        self.opened_at = asyncio.get_running_loop().time()
+        self._used_at = self.opened_at
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has ended the connection."""
+        return self._dialogue.is_open
+
+    @property
+    def was_ended_in_use(self) -> bool:
+        """Whether the relay ended the connection while it was used, or right after that."""
+        ended_at = self._dialogue.ended_at
+        return ended_at is not None and ended_at - self._used_at < _IN_USE
 
     def supports(self, extension: str) -> bool:
         """Tell whether the server named this extension in its answer to EHLO."""
-        return self.client.supports_extension(extension)
+        return extension in self._extensions
 
     def count_mail(self) -> None:
         """Count a mail that went over the connection, which is idle from now on."""
         self.mails += 1
         self._used_at = asyncio.get_running_loop().time()
 
-    def is_usable(self) -> bool:
-        """Tell whether the next mail may go over the connection."""
+    def is_fresh(self) -> bool:
+        """Tell whether the connection is open, not too old, and not too long without a mail."""
         now = asyncio.get_running_loop().time()
-        return (
-            self.client.is_connected
-            and self.mails < MAX_MAILS
-            and now - self._opened_at < MAX_AGE
-            and now - self._used_at < MAX_IDLE
-        )
+        return self.is_open and now - self.opened_at < MAX_AGE and now - self._used_at < MAX_IDLE
+
+    def write_commands(self, commands: Sequence[str]) -> None:
+        """Send commands, together; raises Disconnected."""
+        if any(map(_CONTROL_CHARACTERS.search, commands)):
+            raise ValueError("a command holds a control character")
+        self._used_at = asyncio.get_running_loop().time()
+        self._dialogue.write("".join(f"{one}\r\n" for one in commands).encode(), replies=len(commands))
+
+    def write_content(self, content: bytes) -> None:
+        """Send a mail, which is dot-stuffed and has its last dot; raises Disconnected."""
+        self._dialogue.write(content)
+
+    async def read(self) -> Reply:
+        """Return the next reply; raises Disconnected and InvalidReply."""
+        return await self._dialogue.read()
+
+    async def execute(self, command: str) -> Reply:
+        """Send a command and return its reply; raises Disconnected and InvalidReply."""
+        self.write_commands([command])
+        return await self.read()
 
     def abort(self) -> None:
         """Close the connection at once and drop unsent data, so that no mail in flight can be completed."""
-        transport = self.client.transport
-        if transport is not None:
-            # uvloop's transports are no subclass of asyncio's.
-            cast("asyncio.WriteTransport", transport).abort()
-        self.client.close()
+        self._dialogue.abort()
 
     async def quit(self) -> None:
         """Close the connection with QUIT; abort it if the server does not answer within a second.
@@ -66,11 +91,9 @@ class Connection:
         It waits until the server has closed its side too: until then the relay counts the connection.
         """
         try:
-            async with asyncio.timeout(_QUIT_TIMEOUT):
-                await self.client.execute_command(b"QUIT")
-                if self.client.protocol is not None:
-                    await self.client.protocol.read_response()
-        except (SMTPException, OSError):
-            pass
+            with contextlib.suppress(Disconnected, InvalidReply, TimeoutError):
+                async with asyncio.timeout(_QUIT_TIMEOUT):
+                    await self.execute("QUIT")
+                    await self._dialogue.until_closed()
         finally:
             self.abort()

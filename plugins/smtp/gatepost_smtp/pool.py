@@ -4,19 +4,20 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
-from aiosmtplib import SMTPException
-
-from gatepost.errors import Unavailable
+from gatepost.errors import SendError, Unavailable
 from gatepost_smtp.connection import Connection, ConnectionLost
 from gatepost_smtp.connection_limit import ConnectionLimit
 from gatepost_smtp.deadline import Deadline
-from gatepost_smtp.replies import failure_code
-from gatepost_smtp.session import new_client, open_session
+from gatepost_smtp.dialogue import Disconnected, InvalidReply
+from gatepost_smtp.mail_limit import MailLimit
+from gatepost_smtp.pace import Pace
+from gatepost_smtp.replies import full_code
+from gatepost_smtp.session import open_session
 from gatepost_smtp.settings import Settings
 
-T = TypeVar("T")
+Operation = Callable[[Connection], Awaitable[SendError | None]]
+"""A mail: what is to be done with a connection. It returns the relay's refusal, or None."""
 
 
 class LimitReached(Exception):
@@ -39,54 +40,55 @@ class ConnectionPool:
         self._settings = settings
         self._tls = tls
         self._warn = warn
-        self._limit = ConnectionLimit(settings.connections, asyncio.get_running_loop().time)
+        clock = asyncio.get_running_loop().time
+        self._limit = ConnectionLimit(settings.connections, clock)
+        self._mail_limit = MailLimit(clock)
+        self._pace = Pace(clock, warn)
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._opening = 0
         """Sends that have a slot and are about to have a connection."""
         self._lowest_limit = settings.connections
+        self._new_limit: LimitReached | None = None
+        """A refused connection beside others that may be of a limit which the operator does not know yet."""
 
-    async def run(self, operation: Callable[[Connection], Awaitable[T]], deadline: Deadline) -> T:
-        """Run ``operation`` with a connection of its own, an idle or a new one.
+    async def run(self, operation: Operation, deadline: Deadline) -> SendError | None:
+        """Run ``operation`` with a connection of its own, an idle or a new one; return what it returns.
 
         If an idle connection turns out to be lost (ConnectionLost), the operation is run once more with a new
         one. Any other exception of the operation, cancellation included, aborts the connection and is passed
-        on. Raises Unavailable if there is no connection while there is time to start.
+        on. Raises Unavailable if there is no connection while there is time to start, and in a pause.
         """
-        refusal: Unavailable | None = None
-        while True:
-            await self._acquire_slot(deadline, refusal)
-            try:
-                result = await self._run_on_any(operation, deadline)
-            except LimitReached as error:
-                refusal = error.cause
-                self._limit.withhold(error.others)
-                self._warn_of_limit(error)
-            except BaseException:
-                self._limit.release()
-                raise
-            else:
-                self._limit.release()
-                return result
+        try:
+            error = await self._run_within_limit(operation, deadline)
+        except Unavailable as unavailable:
+            self._pace.note(unavailable)
+            raise
+        self._pace.note(error)
+        return error
 
     async def probe(self, deadline: Deadline) -> bool:
         """Open a new connection, sign in, send NOOP and close it; return whether the relay offers DSN.
 
-        Raises as ``run`` does.
+        Raises Unavailable if one of these fails.
         """
         await self._acquire_slot(deadline)
         try:
-            idle = await self._take_idle(deadline)
+            idle = self._idle.pop() if self._idle else None
             if idle is not None:
                 # Closed, so that the new connection does not exceed the limit.
                 await idle.quit()
             connection = await self._open(deadline)
             try:
                 async with deadline.until_end():
-                    await connection.client.noop()
+                    reply = await connection.execute("NOOP")
+                if reply.code // 100 != 2:
+                    raise Unavailable(
+                        "the relay doesn't answer NOOP with 250", code=full_code(reply.code, reply.text)
+                    )
                 return connection.supports("dsn")
-            except (SMTPException, OSError) as error:
-                raise Unavailable("the relay doesn't answer NOOP", code=failure_code(error)) from None
+            except (Disconnected, InvalidReply, TimeoutError):
+                raise Unavailable("the relay doesn't answer NOOP") from None
             finally:
                 await connection.quit()
         except LimitReached as error:
@@ -99,8 +101,31 @@ class ConnectionPool:
         idle, self._idle = self._idle, []
         await asyncio.gather(*(connection.quit() for connection in idle))
 
+    async def _run_within_limit(self, operation: Operation, deadline: Deadline) -> SendError | None:
+        """Run the operation in a slot; wait for another slot when the relay allows no further connection."""
+        refusal: Unavailable | None = None
+        while True:
+            await self._acquire_slot(deadline, refusal)
+            new_limit = self._new_limit
+            try:
+                result = await self._run_on_any(operation, deadline)
+            except LimitReached as error:
+                refusal = error.cause
+                self._limit.withhold(error.others)
+                # While others are being opened, their number is not known yet.
+                if not self._opening and error.others < self._lowest_limit:
+                    self._new_limit = error
+            except BaseException:
+                self._limit.release()
+                raise
+            else:
+                self._limit.release()
+                if result is None and new_limit is not None and new_limit is self._new_limit:
+                    self._warn_of_limit(new_limit)
+                return result
+
     def _open_count(self) -> int:
-        return sum(connection.client.is_connected for connection in (*self._idle, *self._busy))
+        return sum(connection.is_open for connection in (*self._idle, *self._busy))
 
     async def _acquire_slot(self, deadline: Deadline, refusal: Unavailable | None = None) -> None:
         """Wait for a slot; ``refusal`` says why this send could not open a connection before."""
@@ -121,11 +146,16 @@ class ConnectionPool:
             raise refusal
 
     async def _take_idle(self, deadline: Deadline) -> Connection | None:
-        """Return the idle connection that was used last; if it is too old, close it and return None."""
+        """Return the idle connection that was used last, which the relay may have ended.
+
+        If it is too old or has carried its last mail, close it and return None.
+        """
         if not self._idle:
             return None
         connection = self._idle.pop()
-        if connection.is_usable():
+        if not connection.is_open or (
+            connection.is_fresh() and self._mail_limit.permits(connection.mails)
+        ):
             return connection
         self._opening += 1
         try:
@@ -137,14 +167,18 @@ class ConnectionPool:
             self._opening -= 1
         return None
 
-    async def _run_on_any(self, operation: Callable[[Connection], Awaitable[T]], deadline: Deadline) -> T:
+    async def _run_on_any(self, operation: Operation, deadline: Deadline) -> SendError | None:
+        self._pace.check()
         idle = await self._take_idle(deadline)
-        if idle is not None:
+        if idle is not None and idle.is_open:
             with contextlib.suppress(ConnectionLost):
                 return await self._run_on(idle, operation)
-        return await self._run_on(await self._open(deadline), operation)
+        result = await self._run_on(await self._open(deadline), operation)
+        if idle is not None and idle.was_ended_in_use:
+            self._mail_limit.record_end(idle)
+        return result
 
-    async def _run_on(self, connection: Connection, operation: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _run_on(self, connection: Connection, operation: Operation) -> SendError | None:
         self._busy.add(connection)
         try:
             result = await operation(connection)
@@ -156,7 +190,8 @@ class ConnectionPool:
         finally:
             self._busy.discard(connection)
         connection.count_mail()
-        if connection.client.is_connected:
+        self._mail_limit.record_taken(connection.mails)
+        if connection.is_open:
             self._idle.append(connection)
         return result
 
@@ -165,17 +200,16 @@ class ConnectionPool:
 
         If that fails, raises LimitReached beside other connections, and Unavailable without any.
         """
-        connection = Connection(new_client(self._settings, self._tls))
         self._opening += 1
         try:
             # Beside others it leaves time to wait for one of them.
             time_limit = deadline.until_start(0.5 if self._open_count() else 1.0)
-            await open_session(connection.client, self._settings, time_limit)
+            connection = await open_session(self._settings, self._tls, time_limit)
         except BaseException as error:
-            connection.abort()
             others = self._open_count() + self._opening - 1
             if not others:
                 self._limit.reset()
+                self._new_limit = None
             elif isinstance(error, Unavailable):
                 raise LimitReached(error, others) from None
             raise
@@ -185,12 +219,10 @@ class ConnectionPool:
         return connection
 
     def _warn_of_limit(self, error: LimitReached) -> None:
-        """Warn the operator if the relay allows fewer connections than ever before."""
-        # While others are being opened, their number is not known yet.
-        if not self._opening and error.others < self._lowest_limit:
-            self._lowest_limit = error.others
-            self._warn(
-                "relay_limits_connections",
-                problem=f"the relay allows only {error.others} of {self._settings.connections} connections at "
-                f"once ({error.cause.reason}): lower connections",
-            )
+        """Warn the operator of fewer connections than ever before; a mail was taken over one of them since then."""
+        self._new_limit, self._lowest_limit = None, error.others
+        self._warn(
+            "relay_limits_connections",
+            problem=f"the relay allows only {error.others} of {self._settings.connections} connections at "
+            f"once ({error.cause.reason}): lower connections",
+        )

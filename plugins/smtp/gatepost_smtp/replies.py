@@ -2,8 +2,6 @@
 
 import re
 
-from aiosmtplib import SMTPResponseException
-
 from gatepost.errors import Rejected, SendError, Unavailable
 
 SERVICE_CLOSING = 421
@@ -15,20 +13,13 @@ _TOO_LARGE = 552
 _NO_STORAGE = 452
 
 # The subject of an enhanced code, its second number (RFC 3463 §3).
-_ADDRESS, _MAIL_SYSTEM, _NETWORK = "1", "3", "4"
+_ADDRESS, _MAIL_SYSTEM, _NETWORK, _POLICY = "1", "3", "4", "7"
 
 
 def full_code(code: int, text: str) -> str:
     """Return ``550 5.1.1``: the code, and the enhanced code if the text begins with one (RFC 2034)."""
     enhanced = _ENHANCED_CODE.match(text)
     return f"{code} {enhanced[1]}" if enhanced else str(code)
-
-
-def failure_code(error: Exception) -> str:
-    """Return the code in an exception of aiosmtplib; empty if the server gave none."""
-    if isinstance(error, SMTPResponseException) and error.code > 0:
-        return full_code(error.code, error.message)
-    return ""
 
 
 def refusal(command: str, code: int, text: str, *, configured_sender: bool) -> SendError:
@@ -47,6 +38,18 @@ def refusal(command: str, code: int, text: str, *, configured_sender: bool) -> S
         return Rejected(reason, code=full)
     scope = _scope(command, code, _subject(full), configured_sender=configured_sender)
     return Unavailable(reason, code=full, **scope)
+
+
+def asks_to_slow_down(error: Unavailable) -> bool:
+    """Tell whether the relay may have refused a connection or a mail because there were too many of them.
+
+    Relays say 4xx x.7.x then, or 421 without an enhanced code.
+    """
+    if error.message_only or error.content_only or error.misconfigured:
+        return False
+    return error.code == str(SERVICE_CLOSING) or (
+        error.code.startswith("4") and _subject(error.code) == _POLICY
+    )
 
 
 def _subject(full: str) -> str:

@@ -4,17 +4,21 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+from typing import cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
 from gatepost.errors import Unavailable
-from gatepost_smtp.replies import failure_code
+from gatepost_smtp.connection import Connection
+from gatepost_smtp.replies import full_code
 from gatepost_smtp.settings import Settings
 
 
-def new_client(settings: Settings, tls: ssl.SSLContext | None) -> SMTP:
-    """Return a client that is not connected yet."""
-    return SMTP(
+async def open_session(
+    settings: Settings, tls: ssl.SSLContext | None, time_limit: asyncio.Timeout
+) -> Connection:
+    """Connect, greet, encrypt and sign in within ``time_limit``; raise Unavailable if one of them fails."""
+    client = SMTP(
         hostname=settings.host,
         port=settings.effective_port(),
         # A placeholder: without one the client asks the DNS, which may take half a minute.
@@ -24,18 +28,21 @@ def new_client(settings: Settings, tls: ssl.SSLContext | None) -> SMTP:
         tls_context=tls,
         timeout=None,
     )
-
-
-async def open_session(client: SMTP, settings: Settings, time_limit: asyncio.Timeout) -> None:
-    """Connect, greet, encrypt and sign in within ``time_limit``; raise Unavailable if one of them fails."""
     try:
         async with time_limit:
-            await _open_session(client, settings)
+            await _sign_in(client, settings)
+        if client.transport is None:
+            raise ConnectionResetError
+        return Connection(client.transport, client.esmtp_extensions.keys())
     except (SMTPException, OSError, ValueError) as error:
+        _abort(client)
         raise _unavailable(error) from None
+    except BaseException:
+        _abort(client)
+        raise
 
 
-async def _open_session(client: SMTP, settings: Settings) -> None:
+async def _sign_in(client: SMTP, settings: Settings) -> None:
     await client.connect()
     helo = settings.helo or _host_name(client)
     await client.ehlo(hostname=helo)
@@ -53,6 +60,14 @@ async def _open_session(client: SMTP, settings: Settings) -> None:
         await client.login(settings.username, settings.password.reveal())
 
 
+def _abort(client: SMTP) -> None:
+    """Close the connection at once."""
+    if client.transport is not None:
+        # uvloop's transports are no subclass of asyncio's.
+        cast("asyncio.WriteTransport", client.transport).abort()
+    client.close()
+
+
 def _host_name(client: SMTP) -> str:
     """Return the machine's full name, or else its address on this connection (RFC 5321 §4.1.3)."""
     name = socket.gethostname()
@@ -66,7 +81,7 @@ def _unavailable(error: Exception) -> Unavailable:
     """Return the reason why there is no session, without the server's own text."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     if isinstance(error, SMTPResponseException):
-        code = failure_code(error)
+        code = full_code(error.code, error.message) if error.code > 0 else ""
         return Unavailable(
             f"the relay refused the connection or the sign-in ({code})"
             if code

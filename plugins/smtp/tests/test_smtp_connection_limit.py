@@ -7,7 +7,7 @@ import structlog
 
 from gatepost.errors import Unavailable
 from gatepost.model import Receipt
-from gatepost_smtp import connection, connection_limit
+from gatepost_smtp import connection_limit, mail_limit
 from gatepost_smtp.connection_limit import ConnectionLimit
 
 
@@ -57,7 +57,7 @@ async def test_one_connection_is_enough_for_all_mails(sink, connected, an_email)
 
 
 async def test_a_closed_connection_makes_room_for_the_next(sink, connected, an_email, monkeypatch):
-    monkeypatch.setattr(connection, "MAX_MAILS", 1)
+    monkeypatch.setattr(mail_limit, "MAX_MAILS", 1)
     sink.max_sessions, sink.quit_delay = 2, 0.01
     async with connected(sink.port, connections=2) as relay:
         outcomes = await send(relay, an_email, 20)

@@ -10,7 +10,7 @@ from gatepost.errors import Rejected, Unavailable
 from gatepost.hookspecs import Context
 from gatepost.model import Mailbox, Receipt, Secret
 from gatepost.observe import logs
-from gatepost_smtp import Settings, SmtpRelay, connection
+from gatepost_smtp import Settings, SmtpRelay, connection, mail_limit
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
 
@@ -148,7 +148,7 @@ async def test_a_connection_is_reused(sink, relay, an_email):
 
 
 async def test_a_connection_is_closed_after_its_maximum_of_mails(sink, relay, an_email, monkeypatch):
-    monkeypatch.setattr(connection, "MAX_MAILS", 3)
+    monkeypatch.setattr(mail_limit, "MAX_MAILS", 3)
 
     for _ in range(7):
         await relay.send_email(an_email())

@@ -1,0 +1,128 @@
+"""The dialogue with a relay after its session has begun: commands out, replies in.
+
+aiosmtplib opens the session. Its protocol loses replies that come together, as those to pipelined commands do, so that
+this one takes over the transport then.
+"""
+
+import asyncio
+from collections import deque
+from typing import NamedTuple, cast
+
+_MAX_REPLY_SIZE = 32_768
+"""The number of bytes of all replies that are not yet complete or not yet read."""
+
+
+class Reply(NamedTuple):
+    """A reply of the relay."""
+
+    code: int
+    text: str
+    """The lines without their codes."""
+
+
+class Disconnected(Exception):
+    """The connection is closed."""
+
+
+class InvalidReply(Exception):
+    """The relay sent something that is not a reply."""
+
+
+class Dialogue(asyncio.Protocol):
+    """Writes commands and reads their replies, in order. A reply that no command asked for ends the connection."""
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the transport of an open session."""
+        # uvloop's transports are no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._clock = asyncio.get_running_loop().time
+        self._buffer = bytearray()
+        self._lines: list[str] = []
+        self._replies: deque[Reply] = deque()
+        self._awaited = 0
+        """Replies that are due and were not read yet."""
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Disconnected | InvalidReply | None = None
+        self.ended_at: float | None = None
+        """When the relay's replies ended, by the loop's clock."""
+        self._transport.set_protocol(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether commands can be written."""
+        return self._error is None and not self._transport.is_closing()
+
+    def write(self, data: bytes, *, replies: int = 1) -> None:
+        """Write commands or a mail that get this number of replies; raises Disconnected."""
+        if not self.is_open:
+            raise Disconnected
+        self._awaited += replies
+        self._transport.write(data)
+
+    async def read(self) -> Reply:
+        """Return the next reply; raises Disconnected and InvalidReply."""
+        while not self._replies:
+            if self._error is not None:
+                raise self._error
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._awaited -= 1
+        return self._replies.popleft()
+
+    def abort(self) -> None:
+        """Close the connection at once, and drop data that is not sent yet."""
+        self._transport.abort()
+        self._end(Disconnected())
+
+    async def until_closed(self) -> None:
+        """Wait until the relay has closed its side too."""
+        while self._error is None:
+            try:
+                await self.read()
+            except (Disconnected, InvalidReply):
+                return
+
+    def data_received(self, data: bytes) -> None:
+        """Take the lines that are complete."""
+        if self._error is not None:
+            return
+        self._buffer += data
+        *lines, rest = self._buffer.split(b"\n")
+        self._buffer = bytearray(rest)
+        size = len(rest) + sum(map(len, self._lines)) + sum(len(reply.text) for reply in self._replies)
+        if size > _MAX_REPLY_SIZE or not all(map(self._take_line, lines)) or len(self._replies) > self._awaited:
+            self._end(InvalidReply())
+            self._transport.abort()
+        self._wake()
+
+    def eof_received(self) -> None:
+        """End the dialogue: a relay that sends no more can't answer."""
+        self._end(Disconnected())
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+        """End the dialogue."""
+        self._end(Disconnected())
+
+    def _take_line(self, line: bytes) -> bool:
+        """Take a line of a reply; return False if it is none."""
+        code, separator, text = line[:3], line[3:4], line[4:].strip()
+        if not code.isdigit() or len(code) != 3 or separator not in (b"", b" ", b"-", b"\r"):
+            return False
+        self._lines.append(text.decode("utf-8", "replace"))
+        if separator != b"-":
+            self._replies.append(Reply(int(code), "\n".join(self._lines)))
+            self._lines.clear()
+        return True
+
+    def _end(self, error: Disconnected | InvalidReply) -> None:
+        if self._error is None:
+            self._error = error
+            self.ended_at = self._clock()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
