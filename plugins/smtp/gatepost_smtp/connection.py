@@ -42,10 +42,14 @@ class Connection:
         return self._dialogue.is_open
 
     @property
-    def was_ended_in_use(self) -> bool:
-        """Whether the relay ended the connection while it was used, or right after that."""
-        ended_at = self._dialogue.ended_at
-        return ended_at is not None and ended_at - self._used_at < _IN_USE
+    def ended_at(self) -> float | None:
+        """When the connection ended, by the loop's clock."""
+        return self._dialogue.ended_at
+
+    @property
+    def has_ended_in_use(self) -> bool:
+        """Whether the connection ended while it was used, or right after that."""
+        return self.ended_at is not None and self.ended_at - self._used_at < _IN_USE
 
     def supports(self, extension: str) -> bool:
         """Tell whether the server named this extension in its answer to EHLO."""

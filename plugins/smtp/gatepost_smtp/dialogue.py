@@ -44,7 +44,7 @@ class Dialogue(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._error: Disconnected | InvalidReply | None = None
         self.ended_at: float | None = None
-        """When the relay's replies ended, by the loop's clock."""
+        """When the connection ended, by the loop's clock."""
         self._transport.set_protocol(self)
 
     @property
@@ -93,7 +93,8 @@ class Dialogue(asyncio.Protocol):
         *lines, rest = self._buffer.split(b"\n")
         self._buffer = bytearray(rest)
         size = len(rest) + sum(map(len, self._lines)) + sum(len(reply.text) for reply in self._replies)
-        if size > _MAX_REPLY_SIZE or not all(map(self._take_line, lines)) or len(self._replies) > self._awaited:
+        valid = size <= _MAX_REPLY_SIZE and all(map(self._take_line, lines))
+        if not valid or len(self._replies) > self._awaited:
             self._end(InvalidReply())
             self._transport.abort()
         self._wake()

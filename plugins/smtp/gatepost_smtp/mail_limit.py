@@ -44,10 +44,10 @@ class MailLimit:
     def record_end(self, connection: Connection) -> None:
         """Record that the relay ended a connection, and that another one took the next mail."""
         mails = connection.mails
-        if mails >= self._allowed:
+        if mails >= self._allowed or connection.ended_at is None:
             return
         if mails != self._suspected:
-            self._suspected, self._suspected_at = mails, self._clock()
+            self._suspected, self._suspected_at = mails, connection.ended_at
         elif connection.opened_at > self._suspected_at:
             self._allowed = mails
             self._retry_delay, self._retry_at = MIN_RETRY_DELAY, self._clock() + MIN_RETRY_DELAY

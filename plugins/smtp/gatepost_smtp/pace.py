@@ -9,7 +9,7 @@ MIN_REFUSALS = 3
 """Refusals in a row that lead to a pause; a single one may be about the quota of one sender."""
 MIN_PAUSE, MAX_PAUSE = 1.0, 60.0
 """Seconds."""
-_PAUSE_SHARE = 0.25
+_PAUSE_SHARE = 0.15
 """A pause, as a share of the time since the first refusal: relays count by the second, the minute or the hour."""
 _MIN_MEASURE = 60.0
 """Seconds over which the relay's rate is measured at least."""

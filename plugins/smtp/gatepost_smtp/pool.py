@@ -153,9 +153,7 @@ class ConnectionPool:
         if not self._idle:
             return None
         connection = self._idle.pop()
-        if not connection.is_open or (
-            connection.is_fresh() and self._mail_limit.permits(connection.mails)
-        ):
+        if not connection.is_open or (connection.is_fresh() and self._mail_limit.permits(connection.mails)):
             return connection
         self._opening += 1
         try:
@@ -174,7 +172,7 @@ class ConnectionPool:
             with contextlib.suppress(ConnectionLost):
                 return await self._run_on(idle, operation)
         result = await self._run_on(await self._open(deadline), operation)
-        if idle is not None and idle.was_ended_in_use:
+        if idle is not None and idle.has_ended_in_use:
             self._mail_limit.record_end(idle)
         return result
 

@@ -31,9 +31,7 @@ async def open_session(
     try:
         async with time_limit:
             await _sign_in(client, settings)
-        if client.transport is None:
-            raise ConnectionResetError
-        return Connection(client.transport, client.esmtp_extensions.keys())
+        return Connection(_transport(client), client.esmtp_extensions.keys())
     except (SMTPException, OSError, ValueError) as error:
         _abort(client)
         raise _unavailable(error) from None
@@ -58,6 +56,12 @@ async def _sign_in(client: SMTP, settings: Settings) -> None:
                 misconfigured=True,
             )
         await client.login(settings.username, settings.password.reveal())
+
+
+def _transport(client: SMTP) -> asyncio.BaseTransport:
+    if client.transport is None:
+        raise ConnectionResetError
+    return client.transport
 
 
 def _abort(client: SMTP) -> None:

@@ -23,8 +23,16 @@ ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
 
 
 @pytest.fixture
-async def sink(set_ahead):
+def pipelining():
+    """Whether the sink offers PIPELINING."""
+    return True
+
+
+@pytest.fixture
+async def sink(set_ahead, pipelining):
     async with Sink(set_ahead).serving() as serving:
+        if not pipelining:
+            serving.extensions.remove("PIPELINING")
         yield serving
 
 

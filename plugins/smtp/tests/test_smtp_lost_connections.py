@@ -14,6 +14,11 @@ BEFORE = ["connect", "EHLO", "MAIL", "RCPT", "DATA"]
 AFTER = ["BODY", "END"]
 
 
+@pytest.fixture(params=[True, False], ids=["pipelining", "one by one"])
+def pipelining(request):
+    return request.param
+
+
 @pytest.mark.parametrize("stage", BEFORE)
 async def test_a_connection_lost_before_the_mail_is_sent_is_unavailable(sink, relay, an_email, stage):
     sink.hang_up(stage)

@@ -7,6 +7,11 @@ from gatepost.errors import Rejected, Unavailable, Uncertain
 COMMANDS = ["MAIL", "RCPT", "DATA", "END"]
 
 
+@pytest.fixture(params=[True, False], ids=["pipelining", "one by one"])
+def pipelining(request):
+    return request.param
+
+
 @pytest.mark.parametrize("stage", COMMANDS)
 @pytest.mark.parametrize(
     ("answer", "code"),

@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 
 from gatepost.testing.serving import stop
 
-_EXTENSIONS = ("8BITMIME", "SIZE 10000000", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+_EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE 10000000", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 _ANSWERS = {
     "connect": "220 sink.example ESMTP",
     "MAIL": "250 2.1.0 ok",
@@ -55,7 +55,7 @@ class _ConnectionClosed(Exception):
 class Sink:
     """An SMTP server that records every byte, with faults at the stages that a test chooses.
 
-    Stages: connect, EHLO, AUTH, MAIL, RCPT, DATA, BODY (in the middle of the content), END, RSET, NOOP, QUIT.
+    It ends a session in which commands come together without PIPELINING, or anything after DATA before its answer. Stages: connect, EHLO, AUTH, MAIL, RCPT, DATA, BODY (in the middle of the content), END, RSET, NOOP, QUIT.
     """
 
     def __init__(self, advance_clock: Callable[[float], None] = lambda _: None) -> None:
@@ -73,6 +73,10 @@ class Sink:
         self.refusal_stage = "connect"
         self.refusal = "421 4.7.0 too many connections from you"
         self.refused = 0
+        self.refuse_mail: Callable[[int], str] = lambda _mails: ""
+        """Returns the refusal of a MAIL after a number of mails over its session; empty: none. 421 ends the session."""
+        self.needs_recipients = True
+        """Whether DATA is refused without a recipient, as it should be."""
         self.quit_delay = 0.0
         """Seconds that a session still counts after the answer to QUIT."""
         self.drip_pause = 0.001
@@ -154,16 +158,19 @@ class Sink:
     async def _handle_commands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._reply(writer, "connect")
         current: Received | None = None
+        mails = 0
         while line := await reader.readline():
             self.commands.append(line)
             verb = line[:4].strip().upper().decode("ascii", "replace")
+            self._check_pipelining(verb, reader, writer)
             if verb == "EHLO":
                 lines = ["sink.example", *self.extensions]
                 greeting = [f"250-{text}" for text in lines[:-1]] + [f"250 {lines[-1]}"]
                 await self._reply(writer, verb, "\r\n".join(greeting))
                 continue
-            code = await self._reply(writer, verb, _ANSWERS.get(verb, "500 5.5.1 what?"))
-            if verb == "QUIT":
+            refusal = self.refuse_mail(mails) if verb == "MAIL" else self._out_of_order(verb, current)
+            code = await self._reply(writer, verb, refusal or _ANSWERS.get(verb, "500 5.5.1 what?"))
+            if verb == "QUIT" or refusal.startswith("421"):
                 await asyncio.sleep(self.quit_delay)
                 return
             if verb == "RSET":
@@ -172,14 +179,37 @@ class Sink:
                 current = Received(line)
             elif verb == "RCPT" and current and code.startswith("2"):
                 current.recipients.append(line)
-            elif verb == "DATA" and current and code.startswith("3"):
-                if self._faults["BODY"]:
-                    await reader.readexactly(100)
-                    await self._reply(writer, "BODY")
-                current.raw = await reader.readuntil(b"\r\n.\r\n")
-                if (await self._reply(writer, "END")).startswith("2"):
-                    self.mails.append(current)
+            elif verb == "DATA" and code.startswith("3"):
+                await self._receive(current or Received(b""), reader, writer)
                 current = None
+                mails += 1
+
+    def _check_pipelining(
+        self, verb: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        may_go_on = "PIPELINING" in self.extensions and verb in {"MAIL", "RCPT", "RSET"}
+        if reader._buffer and not may_go_on:  # type: ignore[attr-defined]  # noqa: SLF001  no public way
+            writer.write(b"503 5.5.0 improper pipelining\r\n")
+            raise _ConnectionClosed
+
+    def _out_of_order(self, verb: str, current: Received | None) -> str:
+        """Return the answer to a command that may not come now; empty: it may."""
+        if not self.needs_recipients:
+            return ""
+        if verb in {"RCPT", "DATA"} and current is None:
+            return "503 5.5.1 MAIL first"
+        return "554 5.5.1 no valid recipients" if verb == "DATA" and not current.recipients else ""
+
+    async def _receive(
+        self, mail: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Receive the content of a mail."""
+        if self._faults["BODY"]:
+            await reader.readexactly(100)
+            await self._reply(writer, "BODY")
+        mail.raw = await reader.readuntil(b"\r\n.\r\n")
+        if (await self._reply(writer, "END")).startswith("2"):
+            self.mails.append(mail)
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusal_stage != "connect":
@@ -204,6 +234,8 @@ class Sink:
                 writer.write(f"{fault.text}\r\n".encode() if fault.text else b"")
                 raise _ConnectionClosed
             elif fault.kind == "stall":
+                # The client shares this loop, and first gets the answers to earlier commands.
+                await asyncio.sleep(0.01)
                 self._advance_clock(fault.seconds)
                 await asyncio.Event().wait()
             elif fault.kind == "gate":

@@ -1,0 +1,92 @@
+"""MAIL, RCPT and DATA in one write where the relay offers PIPELINING (RFC 2920)."""
+
+import pytest
+
+from gatepost.errors import Rejected, Unavailable
+from gatepost_smtp.dialogue import Dialogue
+
+REFUSALS = [("MAIL", "550 5.7.1 not you"), ("RCPT", "550 5.1.1 unknown"), ("RCPT", "450 4.2.2 full")]
+
+
+async def test_the_three_commands_are_one_write(sink, relay, an_email, monkeypatch):
+    written = []
+    monkeypatch.setattr(Dialogue, "write", recording(written, Dialogue.write))
+    await relay.send_email(an_email())
+
+    commands, content = written[:2]
+    assert [line.split(b" ")[0] for line in commands.splitlines()] == [b"MAIL", b"RCPT", b"DATA"]
+    assert content.endswith(b"\r\n.\r\n")
+
+
+def recording(written, write):
+    def record(dialogue, data, **options):
+        written.append(data)
+        write(dialogue, data, **options)
+
+    return record
+
+
+@pytest.mark.parametrize(("stage", "answer"), REFUSALS)
+async def test_a_refused_mail_whose_data_is_accepted_delivers_nothing(sink, relay, an_email, stage, answer):
+    sink.needs_recipients = False
+    sink.answer(stage, answer, times=1)
+
+    with pytest.raises((Rejected, Unavailable)) as caught:
+        await relay.send_email(an_email(recipient="first@post.example"))
+    await relay.send_email(an_email(recipient="second@post.example"))
+
+    assert caught.value.code == answer[:9]
+    [received] = sink.mails
+    assert received.recipients[0].startswith(b"RCPT TO:<second@post.example>")
+    assert sink.sessions == 2
+
+
+@pytest.mark.parametrize(("stage", "answer"), REFUSALS)
+@pytest.mark.parametrize("trouble", ["silence", "closed", "nonsense"])
+async def test_a_refusal_counts_whatever_happens_to_the_commands_after_it(
+    sink, relay, an_email, stage, answer, trouble
+):
+    sink.answer(stage, answer, times=1)
+    if trouble == "silence":
+        sink.stall("DATA", times=1)
+    elif trouble == "closed":
+        sink.hang_up("DATA", times=1)
+    else:
+        sink.answer("DATA", "what?", times=1)
+
+    with pytest.raises((Rejected, Unavailable)) as caught:
+        await relay.send_email(an_email(recipient="first@post.example"))
+    await relay.send_email(an_email(recipient="second@post.example"))
+
+    assert caught.value.code == answer[:9]
+    assert len(sink.mails) == 1
+    assert sink.sessions == 2
+
+
+async def test_answers_that_come_together_or_in_pieces_are_read_in_order(sink, relay, an_email):
+    sink.drip_pause = 0
+    sink.drip("RCPT", "250-2.1.5 yes\r\n250 2.1.5 ok", seconds=0)
+    sink.answer("MAIL", "250-2.1.0 yes\r\n250-2.1.0 really\r\n250 2.1.0 ok")
+
+    for _ in range(3):
+        await relay.send_email(an_email())
+
+    assert len(sink.mails) == 3
+    assert sink.sessions == 1
+
+
+async def test_an_answer_that_no_command_asked_for_ends_the_connection(sink, relay, an_email):
+    sink.answer("END", "250 2.0.0 ok\r\n250 2.0.0 ok again", times=1)
+
+    await relay.send_email(an_email())
+    await relay.send_email(an_email())
+
+    assert len(sink.mails) == 2
+    assert sink.sessions == 2
+
+
+async def test_an_answer_without_an_end_is_not_kept(sink, relay, an_email):
+    sink.answer("MAIL", "250-" + "so much " * 100_000)
+
+    with pytest.raises(Unavailable, match="not SMTP"):
+        await relay.send_email(an_email())
