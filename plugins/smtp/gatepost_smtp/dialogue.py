@@ -5,11 +5,14 @@ this one takes over the transport then.
 """
 
 import asyncio
+import re
 from collections import deque
 from typing import NamedTuple, cast
 
 _MAX_REPLY_SIZE = 32_768
 """The number of bytes of all replies that are not yet complete or not yet read."""
+
+_REPLY_LINE = re.compile(rb"([0-9]{3})(?:(-)|[ \r]|$)(.*)")
 
 
 class Reply(NamedTuple):
@@ -107,13 +110,14 @@ class Dialogue(asyncio.Protocol):
         """End the dialogue."""
         self._end(Disconnected())
 
-    def _take_line(self, line: bytes) -> bool:
+    def _take_line(self, line: bytearray) -> bool:
         """Take a line of a reply; return False if it is none."""
-        code, separator, text = line[:3], line[3:4], line[4:].strip()
-        if not code.isdigit() or len(code) != 3 or separator not in (b"", b" ", b"-", b"\r"):
+        match = _REPLY_LINE.fullmatch(line)
+        if match is None:
             return False
-        self._lines.append(text.decode("utf-8", "replace"))
-        if separator != b"-":
+        code, more, text = match.groups()
+        self._lines.append(text.strip().decode("utf-8", "replace"))
+        if not more:
             self._replies.append(Reply(int(code), "\n".join(self._lines)))
             self._lines.clear()
         return True

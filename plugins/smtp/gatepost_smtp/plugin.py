@@ -10,7 +10,7 @@ from typing import ClassVar
 from dns.asyncresolver import get_default_resolver
 from dns.resolver import NoResolverConfiguration
 
-from gatepost.errors import ConfigError, Fault
+from gatepost.errors import ConfigError, Fault, SendError
 from gatepost.hookspecs import Context, EmailSender, HasLifespan, HasPing, WebhookParser, hookimpl
 from gatepost.model import Email, Receipt, Report, WebhookRequest
 from gatepost_smtp.addresses import return_path
@@ -101,7 +101,7 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
             mail = self._signed_mail(message)
         envelope = self._envelope(message)
 
-        async def operation(connection: Connection) -> Exception | None:
+        async def operation(connection: Connection) -> SendError | None:
             return await send(connection, envelope, mail, deadline)
 
         error = await self._pool.run(operation, deadline)

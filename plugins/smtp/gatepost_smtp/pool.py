@@ -11,10 +11,10 @@ from gatepost_smtp.connection_limit import ConnectionLimit
 from gatepost_smtp.deadline import Deadline
 from gatepost_smtp.dialogue import Disconnected, InvalidReply
 from gatepost_smtp.mail_limit import MailLimit
-from gatepost_smtp.pace import Pace
 from gatepost_smtp.replies import full_code
 from gatepost_smtp.session import open_session
 from gatepost_smtp.settings import Settings
+from gatepost_smtp.throttle import Throttle
 
 Operation = Callable[[Connection], Awaitable[SendError | None]]
 """A mail: what is to be done with a connection. It returns the relay's refusal, or None."""
@@ -43,7 +43,7 @@ class ConnectionPool:
         clock = asyncio.get_running_loop().time
         self._limit = ConnectionLimit(settings.connections, clock)
         self._mail_limit = MailLimit(clock)
-        self._pace = Pace(clock, warn)
+        self._throttle = Throttle(clock, warn)
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._opening = 0
@@ -62,9 +62,9 @@ class ConnectionPool:
         try:
             error = await self._run_within_limit(operation, deadline)
         except Unavailable as unavailable:
-            self._pace.note(unavailable)
+            self._throttle.note(unavailable)
             raise
-        self._pace.note(error)
+        self._throttle.note(error)
         return error
 
     async def probe(self, deadline: Deadline) -> bool:
@@ -166,7 +166,7 @@ class ConnectionPool:
         return None
 
     async def _run_on_any(self, operation: Operation, deadline: Deadline) -> SendError | None:
-        self._pace.check()
+        self._throttle.check()
         idle = await self._take_idle(deadline)
         if idle is not None and idle.is_open:
             with contextlib.suppress(ConnectionLost):

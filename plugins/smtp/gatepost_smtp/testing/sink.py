@@ -194,11 +194,11 @@ class Sink:
 
     def _out_of_order(self, verb: str, current: Received | None) -> str:
         """Return the answer to a command that may not come now; empty: it may."""
-        if not self.needs_recipients:
+        if not self.needs_recipients or verb not in {"RCPT", "DATA"}:
             return ""
-        if verb in {"RCPT", "DATA"} and current is None:
+        if current is None:
             return "503 5.5.1 MAIL first"
-        return "554 5.5.1 no valid recipients" if verb == "DATA" and not current.recipients else ""
+        return "" if verb == "RCPT" or current.recipients else "554 5.5.1 no valid recipients"
 
     async def _receive(
         self, mail: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -15,7 +15,7 @@ _MIN_MEASURE = 60.0
 """Seconds over which the relay's rate is measured at least."""
 
 
-class Pace:
+class Throttle:
     """The pauses of an instance. The core gives it no mails meanwhile, and then one mail that may go on.
 
     ``warn`` logs once how many mails the relay takes.

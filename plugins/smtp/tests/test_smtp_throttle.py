@@ -7,9 +7,9 @@ import structlog
 
 from gatepost.errors import Rejected, Unavailable
 from gatepost.model import Receipt
-from gatepost_smtp.pace import MAX_PAUSE, MIN_PAUSE, MIN_REFUSALS, Pace
 from gatepost_smtp.replies import asks_to_slow_down
 from gatepost_smtp.testing.limits import RateLimit
+from gatepost_smtp.throttle import MAX_PAUSE, MIN_PAUSE, MIN_REFUSALS, Throttle
 
 ANSWERS = ["421 4.7.0 too many mails", "421", "450 4.7.1 too much mail", "451 4.7.0 slow down"]
 
@@ -128,17 +128,17 @@ def warnings():
 
 
 @pytest.fixture
-def pace(clock, warnings):
-    return Pace(clock, lambda event, problem: warnings.append((event, problem)))
+def throttle(clock, warnings):
+    return Throttle(clock, lambda event, problem: warnings.append((event, problem)))
 
 
-def refuse(pace, code="450 4.7.1"):
+def refuse(throttle, code="450 4.7.1"):
     error = Unavailable("refused", code=code)
-    pace.note(error)
+    throttle.note(error)
     return error.retry_after
 
 
-def drain(pace, clock, limit, seconds):
+def drain(throttle, clock, limit, seconds):
     """Send as the core does, one mail a tenth of a second, until these seconds have passed; return what happened."""
     taken = refused = 0
     end = clock.now + seconds
@@ -146,41 +146,41 @@ def drain(pace, clock, limit, seconds):
         clock.now += 0.1
         if limit(0):
             refused += 1
-            clock.now += refuse(pace) or 0.0
+            clock.now += refuse(throttle) or 0.0
         else:
             taken += 1
-            pace.note(None)
+            throttle.note(None)
     return taken, refused
 
 
 @pytest.mark.parametrize(("mails", "seconds"), [(10, 2), (30, 60), (600, 3600)])
-def test_nearly_all_mails_that_the_relay_allows_are_sent(pace, clock, mails, seconds):
+def test_nearly_all_mails_that_the_relay_allows_are_sent(throttle, clock, mails, seconds):
     limit = RateLimit(mails, seconds, clock, "450 4.7.1")
     periods = 20
-    taken, refused = drain(pace, clock, limit, seconds * periods)
+    taken, refused = drain(throttle, clock, limit, seconds * periods)
 
     assert taken >= 0.75 * mails * periods
     assert refused <= 100 * periods
 
 
-def test_a_taken_mail_ends_the_series_and_a_rejected_one_too(pace):
+def test_a_taken_mail_ends_the_series_and_a_rejected_one_too(throttle):
     for answer in (None, Rejected("unknown", code="550 5.1.1")):
         for _ in range(3):
-            assert [refuse(pace) for _ in range(MIN_REFUSALS - 1)] == [None] * (MIN_REFUSALS - 1)
-            pace.note(answer)
-    pace.check()
+            assert [refuse(throttle) for _ in range(MIN_REFUSALS - 1)] == [None] * (MIN_REFUSALS - 1)
+            throttle.note(answer)
+    throttle.check()
 
 
-def test_a_pause_is_limited(pace, clock):
+def test_a_pause_is_limited(throttle, clock):
     for _ in range(50):
-        pause = refuse(pace)
+        pause = refuse(throttle)
         clock.now += pause or 0.0
 
     assert pause == MAX_PAUSE
 
 
-def test_the_warning_says_the_rate_once(pace, clock, warnings):
-    drain(pace, clock, RateLimit(30, 60, clock, "450 4.7.1"), 600)
+def test_the_warning_says_the_rate_once(throttle, clock, warnings):
+    drain(throttle, clock, RateLimit(30, 60, clock, "450 4.7.1"), 600)
 
     [(event, problem)] = warnings
     assert event == "relay_limits_rate"
@@ -189,9 +189,9 @@ def test_the_warning_says_the_rate_once(pace, clock, warnings):
     assert 0.35 <= rate <= 0.5
 
 
-def test_a_quiet_night_is_not_measured(pace, clock, warnings):
+def test_a_quiet_night_is_not_measured(throttle, clock, warnings):
     for _ in range(3):
-        drain(pace, clock, RateLimit(30, 60, clock, "450 4.7.1"), 5)
+        drain(throttle, clock, RateLimit(30, 60, clock, "450 4.7.1"), 5)
         clock.now += 3600
 
     assert not warnings
