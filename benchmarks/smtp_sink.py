@@ -20,6 +20,8 @@ class Session(asyncio.Protocol):
         self.transport = transport
         self.received = bytearray()
         self.in_data = False
+        self.answers = b""
+        self.is_ending = False
         if len(sessions) >= limit:
             transport.write(b"421 4.7.0 too many connections\r\n")
             transport.close()
@@ -34,6 +36,10 @@ class Session(asyncio.Protocol):
         self.received += data
         while self.handle_line():
             pass
+        self.transport.write(self.answers)
+        self.answers = b""
+        if self.is_ending:
+            self.transport.close()
 
     def handle_line(self) -> bool:
         """Handle the next command or mail; return False if it is incomplete."""
@@ -46,17 +52,17 @@ class Session(asyncio.Protocol):
         if self.in_data:
             self.in_data = False
             MessageCount.add()
-            self.transport.write(b"250 taken\r\n")
+            self.answers += b"250 taken\r\n"
         elif line.startswith(b"EHLO"):
-            self.transport.write(b"250-sink\r\n250-8BITMIME\r\n250 SIZE\r\n")
+            self.answers += b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE\r\n"
         elif line.startswith(b"DATA"):
             self.in_data = True
-            self.transport.write(b"354 go on\r\n")
+            self.answers += b"354 go on\r\n"
         elif line.startswith(b"QUIT"):
-            self.transport.write(b"221 bye\r\n")
-            self.transport.close()
+            self.answers += b"221 bye\r\n"
+            self.is_ending = True
         else:
-            self.transport.write(b"250 ok\r\n")
+            self.answers += b"250 ok\r\n"
         return True
 
 
