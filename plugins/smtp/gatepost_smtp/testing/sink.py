@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 from gatepost.testing.serving import stop
+from gatepost_smtp.testing.extensions import refusal_of_command, refusal_of_content
 
 _EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE 10000000", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 _ANSWERS = {
@@ -55,7 +56,8 @@ class _ConnectionClosed(Exception):
 class Sink:
     """An SMTP server that records every byte, with faults at the stages that a test chooses.
 
-    It ends a session in which commands come together without PIPELINING, or anything after DATA before its answer. Stages: connect, EHLO, AUTH, MAIL, RCPT, DATA, BODY (in the middle of the content), END, RSET, NOOP, QUIT.
+    It ends a session in which commands come together without PIPELINING, or anything after DATA before its answer. It
+    refuses what needs an extension that it does not offer. Stages: connect, EHLO, AUTH, MAIL, RCPT, DATA, BODY (in the middle of the content), END, RSET, NOOP, QUIT.
     """
 
     def __init__(self, advance_clock: Callable[[float], None] = lambda _: None) -> None:
@@ -169,6 +171,8 @@ class Sink:
                 await self._reply(writer, verb, "\r\n".join(greeting))
                 continue
             refusal = self.refuse_mail(mails) if verb == "MAIL" else self._out_of_order(verb, current)
+            if verb in {"MAIL", "RCPT"} and not refusal:
+                refusal = refusal_of_command(line, current.mail if current else line, self.extensions)
             code = await self._reply(writer, verb, refusal or _ANSWERS.get(verb, "500 5.5.1 what?"))
             if verb == "QUIT" or refusal.startswith("421"):
                 await asyncio.sleep(self.quit_delay)
@@ -208,7 +212,8 @@ class Sink:
             await reader.readexactly(100)
             await self._reply(writer, "BODY")
         mail.raw = await reader.readuntil(b"\r\n.\r\n")
-        if (await self._reply(writer, "END")).startswith("2"):
+        refusal = refusal_of_content(mail.content, mail.mail)
+        if (await self._reply(writer, "END", refusal)).startswith("2"):
             self.mails.append(mail)
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
