@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-from email import message_from_bytes
-from email.policy import SMTPUTF8
 
 import aiosmtpd.smtp
 import pytest
@@ -56,11 +54,11 @@ async def test_a_mail_server_takes_addresses_in_utf8(connected, an_email):
     utf8, plain = handler.envelopes
     assert (utf8.smtp_utf8, plain.smtp_utf8) == (True, False)
     assert utf8.rcpt_tos == [ADDRESS]
-    mail = message_from_bytes(utf8.content, policy=SMTPUTF8)
-    assert mail["To"].addresses[0].addr_spec == ADDRESS
-    assert mail["Reply-To"].addresses[0].addr_spec == "grüße@amazing.example"
+    headers, _, body = utf8.content.partition(b"\r\n\r\n")
+    assert f"\r\nTo: {ADDRESS}\r\n".encode() in headers
+    assert "<grüße@amazing.example>\r\n".encode() in headers
     # Only the addresses need it: the rest of the mail can be sent on by any server.
-    assert utf8.content.partition(b"\r\n\r\n")[2].isascii()
+    assert body.isascii()
     assert plain.content.isascii()
 
 
