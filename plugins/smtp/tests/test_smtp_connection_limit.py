@@ -190,3 +190,24 @@ async def test_a_lower_limit_is_retried_soon():
     limit.retry()
     async with asyncio.timeout(0):
         await limit.acquire()
+
+
+@pytest.mark.usefixtures("no_retry")
+async def test_a_limit_is_logged_when_a_mail_went_on_after_the_refusal(sink, connected, an_email):
+    """A relay that refuses connections and mails alike has no limit on connections."""
+    sink.max_sessions = 1
+    sink.wait_at("END")
+    with structlog.testing.capture_logs() as logged:
+        async with connected(sink.port, connections=2) as relay:
+            first = asyncio.create_task(relay.send_email(an_email()))
+            await sink.reached["END"].wait()
+            second = asyncio.create_task(relay.send_email(an_email()))
+            while not sink.refused:  # noqa: ASYNC110  the sink has no event for it
+                await asyncio.sleep(0.001)
+            sink.gate.set()
+            await first
+            before = [record["event"] for record in logged]
+            await second
+
+    assert before == []
+    assert [record["event"] for record in logged] == ["relay_limits_connections"]

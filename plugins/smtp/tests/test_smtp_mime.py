@@ -297,3 +297,19 @@ def test_further_headers_are_written_whole():
 def test_further_headers_that_would_change_the_mail_are_rejected(name, value):
     with pytest.raises(Rejected):
         build_mail(an_email(headers={name: value}))
+
+
+@pytest.mark.parametrize(("length", "accepted"), [(900, True), (1200, False)])
+def test_a_line_is_never_longer_than_servers_take(length, accepted):
+    message = an_email(headers={"List-Unsubscribe": f"<https://amazing.example/{'x' * length}>"})
+    if not accepted:
+        with pytest.raises(Rejected, match="can't be written safely"):
+            build_mail(message)
+        return
+    assert length < max(map(len, build_mail(message).content.split(b"\r\n"))) <= 998
+
+
+@pytest.mark.parametrize("address", ["news@mail.amazing.example", "News@Amazing.Example"])
+def test_the_message_id_is_of_the_domain_of_the_sender(address):
+    mail = email.message_from_bytes(build_mail(an_email(sender=Mailbox(address))).content)
+    assert mail["Message-ID"] == f"<{ID}@{address.partition('@')[2]}>"

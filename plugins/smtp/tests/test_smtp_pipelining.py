@@ -38,6 +38,8 @@ async def test_a_refused_mail_whose_data_is_accepted_delivers_nothing(sink, rela
     assert caught.value.code == answer[:9]
     [received] = sink.mails
     assert received.recipients[0].startswith(b"RCPT TO:<second@post.example>")
+    # Not even a RSET, which the server would take for content.
+    assert sink.incomplete == [b""]
     assert sink.sessions == 2
 
 

@@ -67,6 +67,8 @@ class Sink:
         self.extensions = list(_EXTENSIONS)
         self.mails: list[Received] = []
         self.commands: list[bytes] = []
+        self.incomplete: list[bytes] = []
+        """What came of contents whose session ended before their end."""
         self.sessions = 0
         self.open = 0
         self.max_open = 0
@@ -211,7 +213,11 @@ class Sink:
         if self._faults["BODY"]:
             await reader.readexactly(100)
             await self._reply(writer, "BODY")
-        mail.raw = await reader.readuntil(b"\r\n.\r\n")
+        try:
+            mail.raw = await reader.readuntil(b"\r\n.\r\n")
+        except asyncio.IncompleteReadError as error:
+            self.incomplete.append(error.partial)
+            raise
         refusal = refusal_of_content(mail.content, mail.mail)
         if (await self._reply(writer, "END", refusal)).startswith("2"):
             self.mails.append(mail)
