@@ -125,3 +125,6 @@ async def test_a_relay_that_counts_mails_gets_all_of_them_over_few_connections(d
 
     assert len(sink.mails) == len(messages)
     assert sink.sessions <= 8
+    # In each period those on the eight connections when it has taken its mails, two before the third refusal is known, and
+    # after that one in a second.
+    assert 0 < counted.refused <= (8 + 2 + 2) * counted.periods

@@ -13,6 +13,7 @@ class RateLimit:
         self._answer = answer
         self._began = -seconds
         self._count = 0
+        self.periods = 0
         self.refused = 0
 
     def __call__(self, _mails: int) -> str:
@@ -20,6 +21,7 @@ class RateLimit:
         now = self._clock()
         if now - self._began >= self._seconds:
             self._began, self._count = now, 0
+            self.periods += 1
         self._count += 1
         if self._count <= self._mails:
             return ""
