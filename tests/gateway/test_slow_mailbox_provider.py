@@ -83,8 +83,8 @@ async def relay(deployment):
         deployment.tables["routes.email"] = tables["routes"]["email"]
         for name, table in tables["plugins"].items():
             here = {"host": "127.0.0.1", "port": port, "security": "none", "timeout": 120}
-            table = {key: value for key, value in table.items() if key not in {"username", "password"}}
-            deployment.tables[f"plugins.{name}"] = table | here
+            without_login = {key: table[key] for key in table if key not in {"username", "password"}}
+            deployment.tables[f"plugins.{name}"] = without_login | here
         deployment.tables["plugins.relay-bigmail"]["per_second"] = RATE
         yield relay
 

@@ -14,6 +14,8 @@ _MAX_LINE_LENGTH = 76
 _ASCII = bytes(range(128))
 _MAX_CODED_SHARE = 1 / 6
 """The share of bytes beyond ASCII above which base64 is shorter: each of them is three characters otherwise."""
+_LONG_END = re.compile(rb"^([^\r\n]{74,75})(=20|=09)(?=\r\n)", re.MULTILINE)
+"""A line that the standard library makes too long by coding the blank at its end."""
 _RISKY_LINE = re.compile(rb"^(?:\.|From )[^\r\n]*", re.MULTILINE)
 
 
@@ -53,7 +55,7 @@ def _base64(raw: bytes) -> bytes:
 def _quoted_printable(raw: bytes) -> bytes:
     # The function takes the first line end for the one of all its soft breaks.
     encoded = binascii.b2a_qp(raw + b"\r\n", quotetabs=False, istext=True, header=False)
-    return _RISKY_LINE.sub(_escape_first, encoded)
+    return _RISKY_LINE.sub(_escape_first, _LONG_END.sub(rb"\1=\r\n\2", encoded))
 
 
 def _escape_first(match: re.Match[bytes]) -> bytes:

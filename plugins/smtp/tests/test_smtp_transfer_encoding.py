@@ -42,6 +42,7 @@ def canonical(text):
 @without_deadline
 @given(texts)
 @example("." * 200)
+@example("0" * 74 + " ")
 @example("From " * 60)
 @example("From " + "y" * 70)
 @example("." + "=" * 40)
