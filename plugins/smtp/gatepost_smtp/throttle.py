@@ -13,6 +13,8 @@ _PAUSE_SHARE = 0.15
 """A pause, as a share of the time since the first refusal: relays count by the second, the minute or the hour."""
 _MIN_MEASURE = 60.0
 """Seconds over which the relay's rate is measured at least."""
+_MAX_GAP = 2 * MAX_PAUSE
+"""Seconds without an answer of the relay after which its rate is measured anew: there were no mails to send."""
 
 
 class Throttle:
@@ -45,7 +47,7 @@ class Throttle:
     def note(self, error: Exception | None) -> None:
         """Note the outcome of a mail, None if the relay took it; set ``retry_after`` of a refusal that needs a pause."""
         now = self._clock()
-        if now - self._active_at > _MIN_MEASURE:
+        if now - self._active_at > _MAX_GAP:
             self._measured_since = None
         if error is None or isinstance(error, Rejected):
             self._refusals = 0

@@ -189,6 +189,13 @@ def test_the_warning_says_the_rate_once(throttle, clock, warnings):
     assert 0.35 <= rate <= 0.5
 
 
+def test_a_limit_by_the_hour_is_measured_in_spite_of_long_pauses(throttle, clock, warnings):
+    drain(throttle, clock, RateLimit(600, 3600, clock, "450 4.7.1"), 3 * 3600)
+
+    [(_, problem)] = warnings
+    assert "per_second to 0.17" in problem
+
+
 def test_a_quiet_night_is_not_measured(throttle, clock, warnings):
     for _ in range(3):
         drain(throttle, clock, RateLimit(30, 60, clock, "450 4.7.1"), 5)
