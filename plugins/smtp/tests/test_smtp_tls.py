@@ -59,7 +59,7 @@ def mailbox():
 
 
 @contextlib.asynccontextmanager
-async def serving(mailbox, authority, security, name="localhost"):
+async def serving(mailbox, authority, security, name="localhost", *, session_type=aiosmtpd.smtp.SMTP):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     starttls = security == "starttls"
@@ -69,7 +69,7 @@ async def serving(mailbox, authority, security, name="localhost"):
         with warnings.catch_warnings():
             # aiosmtpd knows only STARTTLS and warns about a sign-in over implicit TLS.
             warnings.simplefilter("ignore", UserWarning)
-            session = aiosmtpd.smtp.SMTP(
+            session = session_type(
                 mailbox,
                 hostname="relay.example",
                 enable_SMTPUTF8=True,
@@ -183,6 +183,24 @@ async def test_a_server_that_refuses_starttls_gets_neither_password_nor_mail(sin
             await relay.send_email(an_email())
 
     assert [line.split()[0] for line in sink.commands] == [b"EHLO", b"STARTTLS"]
+
+
+class Injected(aiosmtpd.smtp.SMTP):
+    """A session into which somebody between has put an answer to EHLO, in clear text right after that to STARTTLS."""
+
+    async def push(self, status):
+        injected = "\r\n250-relay.example\r\n250 AUTH EXTERNAL" if "start TLS" in str(status) else ""
+        await super().push(f"{status}{injected}")
+
+
+async def test_answers_injected_before_the_encryption_are_ignored(mailbox, authority, signed_in, an_email):
+    async with (
+        serving(mailbox, authority, "starttls", session_type=Injected) as port,
+        signed_in(port, "starttls") as relay,
+    ):
+        await relay.send_email(an_email())
+
+    assert mailbox.encrypted == [True]
 
 
 async def test_a_port_without_tls_is_misconfigured(sink, signed_in, an_email):
