@@ -31,6 +31,8 @@ class Connection:
         """Take over the transport of a session; ``extensions`` are those in the answer to EHLO, in lower case."""
         self._dialogue = Dialogue(transport)
         self._extensions = extensions
+        self.drops_commands = False
+        """Whether the server seems to read only the first of commands that come together."""
         self.mails = 0
         """The number of mails that went over the connection before this one."""
         self.opened_at = asyncio.get_running_loop().time()
@@ -47,8 +49,13 @@ class Connection:
         return self._dialogue.ended_at
 
     @property
+    def has_unsent(self) -> bool:
+        """Whether a part of what was written has not left yet."""
+        return self._dialogue.has_unsent
+
+    @property
     def has_ended_in_use(self) -> bool:
-        """Whether the connection ended while it was used, or right after that."""
+        """Whether the connection ended right after a mail, or when the next one came right after it."""
         return self.ended_at is not None and self.ended_at - self._used_at < _IN_USE
 
     def supports(self, extension: str) -> bool:
@@ -69,7 +76,6 @@ class Connection:
         """Send commands, together; raises Disconnected."""
         if any(map(_CONTROL_CHARACTERS.search, commands)):
             raise ValueError("a command holds a control character")
-        self._used_at = asyncio.get_running_loop().time()
         self._dialogue.write("".join(f"{one}\r\n" for one in commands).encode(), replies=len(commands))
 
     def write_content(self, content: bytes) -> None:

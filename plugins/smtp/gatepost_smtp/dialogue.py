@@ -10,7 +10,7 @@ from collections import deque
 from typing import NamedTuple, cast
 
 _MAX_REPLY_SIZE = 32_768
-"""The number of bytes of all replies that are not yet complete or not yet read."""
+"""The number of bytes that may come before the replies in them are read."""
 
 _REPLY_LINE = re.compile(rb"([0-9]{3})(?:(-)|[ \r]|$)(.*)")
 
@@ -40,6 +40,8 @@ class Dialogue(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._clock = asyncio.get_running_loop().time
         self._buffer = bytearray()
+        self._size = 0
+        """Bytes that came since all replies were read."""
         self._lines: list[str] = []
         self._replies: deque[Reply] = deque()
         self._awaited = 0
@@ -54,6 +56,11 @@ class Dialogue(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether commands can be written."""
         return self._error is None and not self._transport.is_closing()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether a part of what was written has not left yet."""
+        return self._transport.get_write_buffer_size() > 0
 
     def write(self, data: bytes, *, replies: int = 1) -> None:
         """Write commands or a mail that get this number of replies; raises Disconnected."""
@@ -73,7 +80,10 @@ class Dialogue(asyncio.Protocol):
             finally:
                 self._waiter = None
         self._awaited -= 1
-        return self._replies.popleft()
+        reply = self._replies.popleft()
+        if not self._replies:
+            self._size = 0
+        return reply
 
     def abort(self) -> None:
         """Close the connection at once, and drop data that is not sent yet."""
@@ -92,12 +102,8 @@ class Dialogue(asyncio.Protocol):
         """Take the lines that are complete."""
         if self._error is not None:
             return
-        self._buffer += data
-        *lines, rest = self._buffer.split(b"\n")
-        self._buffer = bytearray(rest)
-        size = len(rest) + sum(map(len, self._lines)) + sum(len(reply.text) for reply in self._replies)
-        valid = size <= _MAX_REPLY_SIZE and all(map(self._take_line, lines))
-        if not valid or len(self._replies) > self._awaited:
+        self._size += len(data)
+        if not self._take(data) or len(self._replies) > self._awaited:
             self._end(InvalidReply())
             self._transport.abort()
         self._wake()
@@ -109,6 +115,13 @@ class Dialogue(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
         """End the dialogue."""
         self._end(Disconnected())
+
+    def _take(self, data: bytes) -> bool:
+        """Take the lines that are complete; return False if they are too much or no replies."""
+        if self._size > _MAX_REPLY_SIZE:
+            return False
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        return all(map(self._take_line, lines))
 
     def _take_line(self, line: bytearray) -> bool:
         """Take a line of a reply; return False if it is none."""

@@ -14,7 +14,8 @@ class MailLimit:
     """The number of mails after which a connection is closed, so that no mail meets the end of one.
 
     It is learned when the relay has ended two connections after the same number of mails, the second of which was
-    opened after the first had ended. A relay that restarts ends many at once, and proves nothing.
+    opened after the first had ended, and none has carried more mails meanwhile. A relay that restarts ends many at once,
+    and proves nothing.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -37,6 +38,8 @@ class MailLimit:
 
     def record_taken(self, mails: int) -> None:
         """Record that a connection has carried this number of mails; if that exceeds the limit, raise it."""
+        if mails > self._suspected:
+            self._suspected = 0
         if mails > self._allowed:
             self._allowed = mails
             self._retry_delay, self._retry_at = MIN_RETRY_DELAY, self._clock()

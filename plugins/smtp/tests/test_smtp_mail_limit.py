@@ -65,6 +65,19 @@ async def test_connections_that_end_at_once_teach_nothing(sink, connected, an_em
     assert sink.sessions <= sessions + 4
 
 
+async def test_connections_that_are_lost_while_idle_teach_nothing(sink, connected, an_email, set_ahead):
+    async with connected(sink.port, connections=1) as relay:
+        await send(relay, an_email, 1)
+        for _ in range(2):
+            set_ahead(20)
+            sink.hang_up("MAIL", times=1)
+            await send(relay, an_email, 1)
+        sessions = sink.sessions
+        await send(relay, an_email, 5)
+
+    assert sink.sessions == sessions == 3
+
+
 async def test_a_relay_that_refuses_the_mail_over_the_next_connection_too_has_no_such_limit(
     sink, connected, an_email
 ):
@@ -128,6 +141,15 @@ def test_a_limit_needs_two_connections_one_after_the_other():
     limit.record_end(Ended(7, opened_at=3.5, ended_at=4))
     assert limit.permits(6)
     assert not limit.permits(7)
+
+
+def test_a_connection_that_carries_more_disproves_a_limit():
+    limit = MailLimit(Clock())
+    limit.record_end(Ended(3, opened_at=0, ended_at=1))
+    limit.record_taken(4)
+    limit.record_end(Ended(3, opened_at=2, ended_at=3))
+
+    assert limit.permits(MAX_MAILS - 1)
 
 
 def test_one_mail_more_is_tried_less_and_less_often():
