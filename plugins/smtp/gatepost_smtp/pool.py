@@ -16,6 +16,9 @@ from gatepost_smtp.session import open_session
 from gatepost_smtp.settings import Settings
 from gatepost_smtp.throttle import Throttle
 
+PIPELINING_DELAY = 3600.0
+"""Seconds without pipelining after the relay seems to have dropped commands that came together."""
+
 Operation = Callable[[Connection], Awaitable[SendError | None]]
 """A mail: what is to be done with a connection. It returns the relay's refusal, or None."""
 
@@ -44,6 +47,8 @@ class ConnectionPool:
         self._limit = ConnectionLimit(settings.connections, clock)
         self._mail_limit = MailLimit(clock)
         self._throttle = Throttle(clock, warn)
+        self._clock = clock
+        self._pipelining_from = 0.0
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._opening = 0
@@ -187,6 +192,8 @@ class ConnectionPool:
             raise
         finally:
             self._busy.discard(connection)
+            if connection.drops_commands:
+                self._pipelining_from = self._clock() + PIPELINING_DELAY
         connection.count_mail()
         self._mail_limit.record_taken(connection.mails)
         if connection.is_open:
@@ -202,7 +209,8 @@ class ConnectionPool:
         try:
             # Beside others it leaves time to wait for one of them.
             time_limit = deadline.until_start(0.5 if self._open_count() else 1.0)
-            connection = await open_session(self._settings, self._tls, time_limit)
+            pipelining = self._clock() >= self._pipelining_from
+            connection = await open_session(self._settings, self._tls, time_limit, pipelining=pipelining)
         except BaseException as error:
             others = self._open_count() + self._opening - 1
             if not others:

@@ -15,9 +15,12 @@ from gatepost_smtp.settings import Settings
 
 
 async def open_session(
-    settings: Settings, tls: ssl.SSLContext | None, time_limit: asyncio.Timeout
+    settings: Settings, tls: ssl.SSLContext | None, time_limit: asyncio.Timeout, *, pipelining: bool
 ) -> Connection:
-    """Connect, greet, encrypt and sign in within ``time_limit``; raise Unavailable if one of them fails."""
+    """Connect, greet, encrypt and sign in within ``time_limit``; raise Unavailable if one of them fails.
+
+    Without ``pipelining``, the connection does not support it, whatever the server offers.
+    """
     client = SMTP(
         hostname=settings.host,
         port=settings.effective_port(),
@@ -31,7 +34,8 @@ async def open_session(
     try:
         async with time_limit:
             await _sign_in(client, settings)
-        return Connection(_transport(client), client.esmtp_extensions.keys())
+        extensions = set(client.esmtp_extensions)
+        return Connection(_transport(client), extensions if pipelining else extensions - {"pipelining"})
     except (SMTPException, OSError, ValueError) as error:
         _abort(client)
         raise _unavailable(error) from None

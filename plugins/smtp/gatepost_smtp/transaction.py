@@ -123,6 +123,7 @@ async def _read(connection: Connection, verb: str, deadline: Deadline) -> Reply:
         async with deadline.until_start(0.5) if may_be_dead else deadline.until_end():
             return await connection.read()
     except TimeoutError:
+        connection.drops_commands = verb != "MAIL" and connection.supports("pipelining")
         error = ConnectionLost if may_be_dead else Unavailable
         raise error(f"the relay did not answer {verb} in time") from None
     except InvalidReply:
@@ -142,6 +143,7 @@ async def _send_content(connection: Connection, content: bytes, deadline: Deadli
     try:
         async with deadline.until_end():
             reply = await connection.read()
+        is_early = connection.has_unsent
     except TimeoutError:
         raise Uncertain("no answer in time after the mail was sent") from None
     except Disconnected:
@@ -149,10 +151,13 @@ async def _send_content(connection: Connection, content: bytes, deadline: Deadli
     except InvalidReply:
         raise Uncertain("the relay's answer to the mail is not SMTP") from None
     if reply.code // 100 == 2:
+        if is_early:
+            raise Uncertain("the relay accepted the mail before it had all of it")
         return None
     if not 400 <= reply.code < 600:
         raise Uncertain("the relay's answer to the mail is not SMTP")
-    if reply.code == SERVICE_CLOSING:
+    if reply.code == SERVICE_CLOSING or is_early:
+        # A server that has not read on takes the rest of the content for commands.
         connection.abort()
     else:
         await _reset(connection, deadline)

@@ -2,8 +2,12 @@
 
 import pytest
 
-from gatepost.errors import Rejected, Unavailable
+from gatepost.errors import Rejected, Unavailable, Uncertain
+from gatepost_smtp.deadline import Deadline
 from gatepost_smtp.dialogue import Dialogue
+from gatepost_smtp.mime import Mail
+from gatepost_smtp.pool import PIPELINING_DELAY
+from gatepost_smtp.transaction import Envelope, send
 
 REFUSALS = [("MAIL", "550 5.7.1 not you"), ("RCPT", "550 5.1.1 unknown"), ("RCPT", "450 4.2.2 full")]
 
@@ -87,8 +91,54 @@ async def test_an_answer_that_no_command_asked_for_ends_the_connection(sink, rel
     assert sink.sessions == 2
 
 
-async def test_an_answer_without_an_end_is_not_kept(sink, relay, an_email):
-    sink.answer("MAIL", "250-" + "so much " * 100_000)
+@pytest.mark.parametrize("answer", ["250-" + "so much " * 100_000, "250-\r\n" * 10_000 + "250-"])
+async def test_an_answer_without_an_end_is_not_kept(sink, relay, an_email, answer):
+    sink.answer("MAIL", answer)
 
     with pytest.raises(Unavailable, match="not SMTP"):
         await relay.send_email(an_email())
+
+
+async def test_a_relay_that_drops_commands_which_come_together_gets_one_at_a_time(
+    sink, relay, an_email, monkeypatch, set_ahead
+):
+    written = []
+    monkeypatch.setattr(Dialogue, "write", recording(written, Dialogue.write))
+    sink.stall("RCPT", times=1)
+    with pytest.raises(Unavailable, match="did not answer RCPT in time"):
+        await relay.send_email(an_email())
+    await relay.send_email(an_email())
+    set_ahead(PIPELINING_DELAY)
+    await relay.send_email(an_email())
+
+    mails = [data.count(b"\r\n") for data in written if data.startswith(b"MAIL")]
+    assert mails == [3, 1, 3]
+
+
+async def send_much(relay):
+    """Send a mail that is too much for what sockets hold."""
+    content = b"Subject: long\r\n\r\n" + b"too much for what sockets hold\r\n" * 600_000
+    envelope = Envelope("an-id", "news@amazing.example", "ann@post.example", configured_sender=False)
+    deadline = Deadline(60)
+    return await relay._pool.run(
+        lambda connection: send(connection, envelope, Mail(content, utf8=False), deadline), deadline
+    )
+
+
+async def test_a_mail_that_is_accepted_before_its_end_is_uncertain(sink, relay):
+    sink.answer("BODY", "250 2.0.0 ok")
+
+    with pytest.raises(Uncertain, match="before"):
+        await send_much(relay)
+
+
+async def test_after_an_early_refusal_the_rest_of_the_mail_is_not_sent(sink, relay, an_email):
+    sink.answer("BODY", "552 5.3.4 too large", times=1)
+
+    refusal = await send_much(relay)
+    sink.clear_faults()
+    await relay.send_email(an_email())
+
+    assert isinstance(refusal, Rejected)
+    assert len(sink.incomplete) == 1
+    assert sink.sessions == 2
