@@ -123,7 +123,9 @@ async def _read(connection: Connection, verb: str, deadline: Deadline) -> Reply:
         async with deadline.until_start(0.5) if may_be_dead else deadline.until_end():
             return await connection.read()
     except TimeoutError:
-        connection.drops_commands = verb != "MAIL" and connection.supports("pipelining")
+        # Only the first mail tells: a server that answered all commands of one reads them all.
+        is_first = connection.mails == 0
+        connection.drops_commands = is_first and verb != "MAIL" and connection.supports("pipelining")
         error = ConnectionLost if may_be_dead else Unavailable
         raise error(f"the relay did not answer {verb} in time") from None
     except InvalidReply:

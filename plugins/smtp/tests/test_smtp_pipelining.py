@@ -115,6 +115,21 @@ async def test_a_relay_that_drops_commands_which_come_together_gets_one_at_a_tim
     assert mails == [3, 1, 3]
 
 
+async def test_a_relay_that_once_read_all_commands_goes_on_to_get_them_together(
+    sink, relay, an_email, monkeypatch
+):
+    written = []
+    monkeypatch.setattr(Dialogue, "write", recording(written, Dialogue.write))
+    await relay.send_email(an_email())
+    sink.stall("RCPT", times=1)
+    with pytest.raises(Unavailable, match="did not answer RCPT in time"):
+        await relay.send_email(an_email())
+    await relay.send_email(an_email())
+
+    mails = [data.count(b"\r\n") for data in written if data.startswith(b"MAIL")]
+    assert mails == [3, 3, 3]
+
+
 async def send_much(relay):
     """Send a mail that is too much for what sockets hold."""
     content = b"Subject: long\r\n\r\n" + b"too much for what sockets hold\r\n" * 600_000
