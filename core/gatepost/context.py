@@ -69,6 +69,10 @@ def _ignore_warning(_key: str, _problem: str) -> None:
     pass
 
 
+def _ignore_text(_text: str) -> None:
+    pass
+
+
 def _ignore_contacts(_state: ContactsState) -> None:
     pass
 
@@ -117,6 +121,12 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     table, and what to do. Called in the constructor, while the lifespan opens, or in ``ping``, which may also warn of what is
     missing outside of Gatepost, such as a DNS record. ``gatepost check`` prints the warnings, and ``serve`` logs those of the
     constructor."""
+    confirm: Callable[[str], None] = _ignore_text
+    """Tell the operator what ``ping`` has looked at and found in order, such as a DNS record: what it is and what was found.
+    Called in ``ping`` only, and never for what was not looked at. ``gatepost check --live`` prints each text as a line with a
+    tick under the instance; at most 50 texts of 1,200 characters."""
+    advise: Callable[[str], None] = _ignore_text
+    """Tell the operator what ``ping`` can't know, and where to look. Called and printed as ``confirm``, with a dash."""
     describe_contacts: Callable[[ContactsState], None] = _ignore_contacts
     """Say what the source knows: call it after each read of the data, and when newer data can't be used. A source that asks
     its origin about each user calls it only where the origin says how old its own data are, and then again and again: what

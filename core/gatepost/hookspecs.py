@@ -117,7 +117,8 @@ class HasPing(Protocol):
         """Check that a send would probably succeed: the provider can be reached and accepts the credentials.
 
         Called by ``gatepost check --live``, inside the lifespan; never while a message is sent. It costs the
-        operator nothing. What would not stop a send, such as a missing DNS record, is a ``context.warn``.
+        operator nothing. What would not stop a send, such as a missing DNS record, is a ``context.warn``. What else
+        was looked at and is in order is a ``context.confirm``, and what can't be known a ``context.advise``.
 
         Raises Unavailable, with ``misconfigured=True`` where only the operator can fix the cause.
         """

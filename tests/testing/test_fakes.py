@@ -17,12 +17,15 @@ async def test_what_a_plugin_does_with_its_context_can_be_seen():
     core.reports.pop()
     assert await context.lease("poll", 30.0)
     context.warn("base_url", "is http")
+    context.confirm("the domain is verified")
+    context.advise("look at the balance")
     context.log.info("hello", x=1)
 
     assert (context.timeout, context.webhook_url) == (1.0, "https://gateway.example/webhooks/conformance")
     assert core.reports == [Report()]
     assert (core.leases, core.lease_calls) == ({"poll": 30.0}, 1)
     assert core.warnings == [("base_url", "is http")]
+    assert (core.confirmations, core.advice) == (["the domain is verified"], ["look at the balance"])
     assert core.logged == [{"event": "hello", "x": 1, "log_level": "info"}]
 
 

@@ -10,6 +10,7 @@ from gatepost.cli.alert_checks import check_alerts
 from gatepost.cli.content_key_checks import check_content_keys
 from gatepost.cli.file_permissions import readable_by_all
 from gatepost.cli.findings import Finding, faulty_tables, in_order
+from gatepost.cli.mail_checks import check_mail
 from gatepost.cli.plugin_checks import check_instance
 from gatepost.config.client import Client
 from gatepost.config.networks import parse_address
@@ -50,6 +51,8 @@ async def check_config(path: Path, *, live: bool) -> list[Finding]:
     findings += [] if "store" in faulty else [one async for one in _store(settings)]
     findings += await check_alerts(settings, faulty, live=live)
     findings += [finding for some in opened for finding in some]
+    if live:
+        findings += check_mail(settings, instances)
     findings += _unused_instances(settings, instances, faulty)
     return in_order(findings, settings)
 

@@ -9,13 +9,14 @@ from gatepost.config.toml_table import closest_name
 _SECTIONS = ("", "server", "store", "clients", "contacts", "delivery", "routes", "logs", "alerts", "plugins")
 """The tables of a configuration in their usual order; the first stands for the file as a whole."""
 
-_GRADES = ("good", "fault", "warning")
+_GRADES = ("good", "note", "fault", "warning")
 
 
 class Finding(NamedTuple):
     """One finding about a configuration."""
 
-    grade: Literal["good", "warning", "fault"]
+    grade: Literal["good", "note", "warning", "fault"]
+    """A note is about what only the operator can find out."""
     key: str
     """The path of a key or of a table; empty for the file as a whole."""
     text: str

@@ -21,7 +21,9 @@ async def check_instance(settings: Settings, instance: Instance, *, live: bool) 
             if not any(finding.grade == "fault" for finding in findings):
                 texts = [instance.use, "opened", *(finding.text for finding in findings)]
                 findings = [Finding("good", key, ", ".join(texts))]
-            return [*findings, *await _reports(settings, instance, key)]
+                findings += [Finding("good", key, text) for text in instance.services.confirmations]
+                findings += [Finding("note", key, text) for text in instance.services.advice]
+            return [*findings, *await _reports(settings, instance, key, live=live)]
     except ConfigError as error:
         return [Finding("fault", fault.key, fault.problem) for fault in error.faults]
 
@@ -36,7 +38,7 @@ async def _ping(instance: Instance, key: str) -> Finding:
     return Finding("good", key, "ready to send" if is_sender else "answers")
 
 
-async def _reports(settings: Settings, instance: Instance, key: str) -> list[Finding]:
+async def _reports(settings: Settings, instance: Instance, key: str, *, live: bool) -> list[Finding]:
     """Check whether a sending plugin takes its provider's reports about messages."""
     if not any(instance.name in settings.routes.instances(channel) for channel in Channel):
         return []
@@ -61,8 +63,9 @@ async def _reports(settings: Settings, instance: Instance, key: str) -> list[Fin
         ]
     except WebhookError:
         pass
-    if settings.server.public_url:
-        return []
+    if url := settings.server.public_url.rstrip("/"):
+        text = f"reports, such as bounces, are taken at {url}/webhooks/{instance.name}"
+        return [Finding("good", key, text)] if live else []
     return [
         Finding(
             "warning",

@@ -14,7 +14,7 @@ from gatepost.plugin_host.stored_state import StoredState
 T = TypeVar("T")
 
 MAX_WARNINGS = 50
-"""Warnings of one instance; further ones are dropped."""
+"""Warnings of one instance, and as many confirmations and pieces of advice; further ones are dropped."""
 
 
 class ReportRecorder(Protocol):
@@ -43,7 +43,10 @@ class InstanceServices:
         """The functions of ``Context.state`` and ``Context.lease``."""
         self.warnings: dict[tuple[str, str], None] = {}
         """What the plugin warns of: the path of a key and the problem, each once and in order."""
-
+        self.confirmations: dict[str, None] = {}
+        """What its ping has found in order, each text once and in order."""
+        self.advice: dict[str, None] = {}
+        """What only the operator can find out, in the same form."""
         self.contacts: ContactsState | None = None
         """What the source has last said of its contacts."""
         self.has_said_age = False
@@ -65,6 +68,14 @@ class InstanceServices:
         if len(self.warnings) < MAX_WARNINGS:
             self.warnings[f"{path}.{name}" if name else path, text] = None
 
+    def confirm(self, text: str) -> None:
+        """Note what is in order, as ``Context.confirm`` promises. Never raises; drops what is no text."""
+        _add(self.confirmations, text)
+
+    def advise(self, text: str) -> None:
+        """Note what the operator must find out, as ``Context.advise`` promises. Never raises; drops what is no text."""
+        _add(self.advice, text)
+
     def describe_contacts(self, state: ContactsState) -> None:
         """Note what the source says of its contacts, as ``Context.describe_contacts`` promises."""
         if not isinstance(state, ContactsState):
@@ -80,6 +91,12 @@ class InstanceServices:
     async def report(self, report: Report) -> int:
         """Record a report, as ``Context.report`` promises."""
         return await _running(self._reports).record(self._name, report)
+
+
+def _add(texts: dict[str, None], text: str) -> None:
+    clean = sanitize.clean_warning(text)
+    if clean and len(texts) < MAX_WARNINGS:
+        texts[clean] = None
 
 
 def _running(service: T | None) -> T:

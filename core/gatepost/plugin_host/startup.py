@@ -84,6 +84,8 @@ def _build(settings: InstanceSettings, gateway: Settings) -> Instance:
         state=services.state,
         lease=services.state.lease,
         warn=services.warn,
+        confirm=services.confirm,
+        advise=services.advise,
         describe_contacts=services.describe_contacts,
     )
     try:

@@ -1,4 +1,4 @@
-"""The core's side of a plugin's Context, in memory: what the plugin reports, keeps, leases and warns of can be seen.
+"""The core's side of a plugin's Context, in memory: what the plugin does with it can be seen.
 
 ::
 
@@ -46,6 +46,10 @@ class FakeCore:
         """How often one of these three has raised Unavailable."""
         self.warnings: list[tuple[str, str]] = []
         """What was passed to ``context.warn``: key and problem."""
+        self.confirmations: list[str] = []
+        """What was passed to ``context.confirm``, in order."""
+        self.advice: list[str] = []
+        """What was passed to ``context.advise``, in order."""
         self.described: list[ContactsState] = []
         """What was passed to ``context.describe_contacts``, in order."""
         self.captured = LogCapture()
@@ -67,6 +71,8 @@ class FakeCore:
             "state": self,
             "lease": self._lease,
             "warn": self._warn,
+            "confirm": self.confirmations.append,
+            "advise": self.advice.append,
             "describe_contacts": self.described.append,
         }
         return Context(**{**values, **fields})

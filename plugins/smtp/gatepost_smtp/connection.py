@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from gatepost.errors import Unavailable
 from gatepost_smtp.dialogue import Dialogue, Disconnected, InvalidReply, Reply
@@ -22,6 +23,15 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 class ConnectionLost(Unavailable):
     """The connection broke before the mail was sent: another connection may take the mail at once."""
+
+
+class ProbeResult(NamedTuple):
+    """What a new connection to the relay has shown."""
+
+    tls_version: str
+    """Such as TLSv1.3; empty without TLS."""
+    offers_reports: bool
+    """Whether the relay offers to report deliveries (DSN)."""
 
 
 class Connection:
@@ -61,6 +71,10 @@ class Connection:
     def supports(self, extension: str) -> bool:
         """Tell whether the server named this extension in its answer to EHLO."""
         return extension in self._extensions
+
+    def probe_result(self) -> ProbeResult:
+        """Return what the connection has shown."""
+        return ProbeResult(self._dialogue.tls_version, self.supports("dsn"))
 
     def count_mail(self) -> None:
         """Count a mail that went over the connection, which is idle from now on."""

@@ -10,6 +10,8 @@ from dns.reversename import from_address
 
 _SECONDS = 3.0
 """Time for one question, with its repeats."""
+_MAX_RECORDS = 500
+"""Records of an answer that are looked at."""
 
 
 class LookupFailed(Exception):
@@ -17,10 +19,11 @@ class LookupFailed(Exception):
 
 
 class Dns:
-    """Asks a resolver."""
+    """Asks a resolver, and remembers its answers."""
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
+        self._answers: dict[tuple[str, str], list[Any] | LookupFailed] = {}
 
     async def texts(self, name: str) -> list[str]:
         """Return the TXT records of a name, each as one text."""
@@ -37,8 +40,11 @@ class Dns:
         try:
             return [str(ipaddress.ip_address(host))]
         except ValueError:
-            records = [*await self._records(host, "A"), *await self._records(host, "AAAA")]
-        return [record.address for record in records]
+            return [*await self.addresses_of_version(host, 4), *await self.addresses_of_version(host, 6)]
+
+    async def addresses_of_version(self, name: str, version: int) -> list[str]:
+        """Return the IPv4 or the IPv6 addresses of a name."""
+        return [record.address for record in await self._records(name, "A" if version == 4 else "AAAA")]
 
     async def names(self, address: str) -> list[str]:
         """Return the names of an address."""
@@ -46,13 +52,22 @@ class Dns:
         return [_text(record.target) for record in records]
 
     async def _records(self, name: str, kind: str) -> list[Any]:
+        key = name.rstrip(".").lower(), kind
+        if key not in self._answers:
+            self._answers[key] = await self._ask(*key)
+        answer = self._answers[key]
+        if isinstance(answer, LookupFailed):
+            raise answer
+        return answer
+
+    async def _ask(self, name: str, kind: str) -> list[Any] | LookupFailed:
         try:
-            answer = await self._resolver.resolve(f"{name.rstrip('.')}.", kind, lifetime=_SECONDS)
+            answer = await self._resolver.resolve(f"{name}.", kind, lifetime=_SECONDS)
         except (NXDOMAIN, NoAnswer):
             return []
         except (DNSException, OSError) as error:
-            raise LookupFailed(f"the DNS gave no answer ({type(error).__name__})") from None
-        return list(answer)
+            return LookupFailed(f"the DNS gave no answer ({type(error).__name__})")
+        return list(answer)[:_MAX_RECORDS]
 
 
 def _text(name: Any) -> str:

@@ -19,10 +19,12 @@ from gatepost_smtp.connection import Connection
 from gatepost_smtp.deadline import Deadline
 from gatepost_smtp.dkim import sign, signers_for
 from gatepost_smtp.dkim_keys import load_keys
-from gatepost_smtp.dns_advice import find_problems
+from gatepost_smtp.dns_advice import check_records
+from gatepost_smtp.dns_findings import Grade, Line, lines
 from gatepost_smtp.dns_lookup import Dns
 from gatepost_smtp.mime import Mail, build_mail
 from gatepost_smtp.pool import ConnectionPool
+from gatepost_smtp.relay_advice import describe_probe
 from gatepost_smtp.reports import read_report
 from gatepost_smtp.settings import Settings, check
 from gatepost_smtp.transaction import Envelope, send
@@ -85,11 +87,15 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
     async def ping(self) -> None:
         """Open a new connection, with TLS and sign-in as configured, and send NOOP; look the DNS records up."""
         deadline = Deadline(self._context.timeout)
-        offers_reports = await self._pool.probe(deadline)
-        if self._settings.wants_success and not offers_reports:
-            self._context.warn("", "the relay offers no reports of deliveries (DSN), so none will come")
+        probe = await self._pool.probe(deadline)
+        for line in describe_probe(probe, self._settings):
+            self._tell(line)
         if self._signers or self._context.sender_domains:
             await self._check_dns(deadline)
+        else:
+            self._context.advise(
+                "no DNS record was looked up: list the senders in email_senders of each client"
+            )
 
     @hookimpl
     async def send_email(self, message: Email) -> Receipt:
@@ -115,17 +121,28 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
         return await read_report(request, self._settings, self._report_slots)
 
     async def _check_dns(self, deadline: Deadline) -> None:
-        """Warn of each record that the sender domains lack."""
+        """Look up the records of the sender domains, and say what is in order and what is missing."""
         try:
             dns = Dns(get_default_resolver())
-            async with deadline.until_end():
-                problems = await find_problems(
-                    self._settings, self._signers, self._context.sender_domains, dns
-                )
-        except (TimeoutError, NoResolverConfiguration):
-            problems = ["the DNS gave no answer, so the records of the sender domains were not checked"]
-        for problem in problems:
-            self._context.warn("", problem)
+        except NoResolverConfiguration:
+            self._context.warn(
+                "", "no DNS record was looked up: this machine has no resolver (/etc/resolv.conf)"
+            )
+            return
+        found = await check_records(
+            self._settings, self._signers, self._context.sender_domains, dns, deadline
+        )
+        for line in lines(found):
+            self._tell(line)
+
+    def _tell(self, line: Line) -> None:
+        match line.grade:
+            case Grade.GOOD:
+                self._context.confirm(line.text)
+            case Grade.UNKNOWN:
+                self._context.advise(line.text)
+            case Grade.PROBLEM:
+                self._context.warn("", line.text)
 
     def _signed_mail(self, message: Email) -> Mail:
         now = datetime.now(UTC)

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from gatepost.errors import SendError, Unavailable
-from gatepost_smtp.connection import Connection, ConnectionLost
+from gatepost_smtp.connection import Connection, ConnectionLost, ProbeResult
 from gatepost_smtp.connection_limit import ConnectionLimit
 from gatepost_smtp.deadline import Deadline
 from gatepost_smtp.dialogue import Disconnected, InvalidReply
@@ -72,8 +72,8 @@ class ConnectionPool:
         self._throttle.note(error)
         return error
 
-    async def probe(self, deadline: Deadline) -> bool:
-        """Open a new connection, sign in, send NOOP and close it; return whether the relay offers DSN.
+    async def probe(self, deadline: Deadline) -> ProbeResult:
+        """Open a new connection, sign in, send NOOP and close it; return what it has shown.
 
         Raises Unavailable if one of these fails.
         """
@@ -91,7 +91,7 @@ class ConnectionPool:
                     raise Unavailable(
                         "the relay doesn't answer NOOP with 250", code=full_code(reply.code, reply.text)
                     )
-                return connection.supports("dsn")
+                return connection.probe_result()
             except (Disconnected, InvalidReply, TimeoutError):
                 raise Unavailable("the relay doesn't answer NOOP") from None
             finally:

@@ -8,13 +8,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from gatepost.hookspecs import Context
 from gatepost.model import Secret
-from gatepost.observe import logs
 from gatepost.plugin_host.sanitize import clean_warning
+from gatepost.testing.fakes import FakeCore
 from gatepost_smtp import Settings, SmtpRelay, dns_lookup
+from gatepost_smtp.deadline import Deadline
 from gatepost_smtp.dkim_keys import dns_record, load_keys
-from gatepost_smtp.dns_advice import find_problems
+from gatepost_smtp.dns_advice import check_records
+from gatepost_smtp.dns_findings import Grade, lines
 from gatepost_smtp.dns_lookup import Dns
 from gatepost_smtp.settings import DkimKey
 from gatepost_smtp.testing.dns_server import DnsServer
@@ -49,16 +50,61 @@ def complete(server, key):
 
 
 @pytest.fixture
-def problems(server, key):
-    async def find(domains=(DOMAIN,), **settings):
+def found(server, key):
+    """Return a function that looks the records up and returns the lines about them."""
+
+    async def find(domains=(DOMAIN,), *, seconds=10.0, **settings):
         settings = Settings(**{"host": "relay.example", "dkim": {DOMAIN: key}} | settings)
-        return await find_problems(settings, load_keys(settings.dkim).signers, domains, Dns(server.resolver))
+        signers = load_keys(settings.dkim).signers
+        return lines(await check_records(settings, signers, domains, Dns(server.resolver), Deadline(seconds)))
 
     return find
 
 
-async def test_nothing_is_said_of_complete_records(complete, problems):
-    assert await problems() == []
+@pytest.fixture
+def problems(found):
+    async def find(*arguments, **settings):
+        return [line.text for line in await found(*arguments, **settings) if line.grade is Grade.PROBLEM]
+
+    return find
+
+
+@pytest.fixture
+def advice(found):
+    async def find(*arguments, **settings):
+        return [line.text for line in await found(*arguments, **settings) if line.grade is Grade.UNKNOWN]
+
+    return find
+
+
+async def test_complete_records_are_ticked_off(complete, found):
+    assert await found() == [
+        (Grade.GOOD, f"DKIM of {DOMAIN} (gp1): the public key is published"),
+        (Grade.GOOD, f"SPF of {DOMAIN}: permits {PUBLIC}"),
+        (Grade.GOOD, f"DMARC of {DOMAIN}: the policy is none"),
+        (Grade.GOOD, f"alignment of {DOMAIN}: by DKIM and by SPF"),
+        (Grade.GOOD, f"MX of {DOMAIN}: there is a mail server for answers and bounces"),
+        (Grade.GOOD, f"PTR of {PUBLIC}: the name relay.example, which leads back to it"),
+    ]
+
+
+async def test_domains_with_the_same_records_share_a_line(complete, found):
+    domains = [f"brand{number}.example" for number in range(30)]
+    for domain in domains:
+        for kind in ("TXT", "MX"):
+            complete.records[domain, kind] = complete.records[DOMAIN, kind]
+    listed = f"{', '.join(domains[:20])} and 10 more"
+
+    lines = await found(domains, dkim={})
+    assert [text for _, text in lines if not text.startswith("PTR")] == [
+        f"DKIM of {listed}: no key in dkim. Look at a mail in a mailbox of yours: the relay must sign it with d=DOMAIN",
+        f"SPF of {listed}: permits {PUBLIC}",
+        (
+            f"DMARC of {listed}: no record, which Gmail and Yahoo ask for: publish a TXT record at _dmarc.DOMAIN, such as "
+            '"v=DMARC1; p=none"'
+        ),
+        f"MX of {listed}: there is a mail server for answers and bounces",
+    ]
 
 
 async def test_everything_that_is_missing_is_said_with_what_to_publish(server, key, problems):
@@ -69,22 +115,22 @@ async def test_everything_that_is_missing_is_said_with_what_to_publish(server, k
     assert f'publish a TXT record at _dmarc.{DOMAIN}, such as "v=DMARC1; p=none"' in found
     assert f"publish an MX record at {DOMAIN}" in found
     [signer] = load_keys({DOMAIN: key}).signers[DOMAIN]
-    assert f'no DKIM record at {PLACE}: publish this TXT record there: "{dns_record(signer.key)}"' in found
+    assert f'no record at {PLACE}: publish this TXT record there: "{dns_record(signer.key)}"' in found
 
 
 @pytest.mark.parametrize(
     ("name", "texts", "expected"),
     [
-        (DOMAIN, ["v=spf1 a ~all", "v=spf1 mx ~all"], "has 2 SPF records"),
+        (DOMAIN, ["v=spf1 a ~all", "v=spf1 mx ~all"], "there are 2 records"),
         (DOMAIN, ["v=spf1 +all"], "lets everybody send"),
-        (DOMAIN, ["v=spf10 a ~all"], "has no SPF record"),
+        (DOMAIN, ["v=spf10 a ~all"], "SPF of amazing.example: no record"),
         (PLACE, ["v=DKIM1; k=rsa; p="], "is revoked"),
         (PLACE, ["v=DKIM1; k=rsa; p=MIIBIjAN"], "holds another key"),
         (PLACE, ["v=DKIM1; k=rsa; p=?"], "holds another key"),
-        (PLACE, ["v=DKIM1; p=a", "v=DKIM1; p=b"], "there are 2 DKIM records"),
-        (PLACE, ["v=spf1 exp=who.example ~all"], "there is no DKIM record"),
-        (f"_dmarc.{DOMAIN}", ["v=DMARC1; p=none", "v=DMARC1; p=reject"], "has 2 DMARC records"),
-        (f"_dmarc.{DOMAIN}", ["v=DMARC2; p=none"], "has no DMARC record"),
+        (PLACE, ["v=DKIM1; p=a", "v=DKIM1; p=b"], "there are 2 records"),
+        (PLACE, ["v=spf1 exp=who.example ~all"], "there is no record"),
+        (f"_dmarc.{DOMAIN}", ["v=DMARC1; p=none", "v=DMARC1; p=reject"], "has 2 records"),
+        (f"_dmarc.{DOMAIN}", ["v=DMARC2; p=none"], "DMARC of amazing.example: no record"),
     ],
 )
 async def test_a_wrong_record_is_explained(complete, problems, name, texts, expected):
@@ -122,7 +168,7 @@ async def test_the_record_of_the_longest_key_is_shown_whole(server, problems):
     domain = f"{'a' * 60}.{'b' * 60}.example"
 
     found = await problems([domain], dkim={domain: DkimKey(selector="gp1", key=Secret(pem))})
-    [problem] = [problem for problem in found if "no DKIM record" in problem]
+    [problem] = [problem for problem in found if "there is no record" in problem]
     assert clean_warning(problem).endswith(f'"{dns_record(private)}"')
 
 
@@ -138,7 +184,7 @@ async def test_a_domain_that_takes_no_mail_is_explained(complete, problems):
     complete.publish(DOMAIN, "MX", "0 .")
 
     [problem] = await problems()
-    assert "takes no mail" in problem
+    assert "no mail server" in problem
 
 
 async def test_a_domain_without_an_mx_record_may_take_mail_at_its_address(complete, problems):
@@ -168,19 +214,55 @@ async def test_the_policy_of_a_parent_counts_and_may_be_strict(complete, problem
     assert f"add a key of {sub}" in problem
 
 
+@pytest.mark.parametrize(
+    ("bounces", "record", "expected"),
+    [
+        ("amazing.example", "v=DMARC1; p=none", "by SPF"),
+        ("bounces.amazing.example", "v=DMARC1; p=none", "by SPF"),
+        ("bounces.amazing.example", "v=DMARC1; p=none; aspf=s", "does not count as amazing.example"),
+        ("bounces.example", "v=DMARC1; p=none", "does not count as amazing.example"),
+    ],
+)
+async def test_without_a_key_the_bounce_domain_must_be_aligned(complete, found, bounces, record, expected):
+    complete.publish(f"_dmarc.{DOMAIN}", "TXT", record)
+
+    [text] = [
+        text
+        for _, text in await found(dkim={}, return_path=f"b@{bounces}")
+        if text.startswith(f"alignment of {DOMAIN}: ")
+    ]
+    assert expected in text
+
+
+@pytest.mark.parametrize("policy", ["", "; p=", "; p=monitor"])
+async def test_a_record_without_a_policy_is_a_problem(complete, problems, policy):
+    complete.publish(f"_dmarc.{DOMAIN}", "TXT", f"v=DMARC1{policy}")
+
+    [problem] = await problems()
+    assert "has no valid policy" in problem
+
+
+async def test_the_parents_policy_for_subdomains_is_shown(complete, found):
+    complete.publish(f"_dmarc.{DOMAIN}", "TXT", "v=DMARC1; p=none; sp=reject")
+
+    assert f"DMARC of news.{DOMAIN}: the policy is reject, as {DOMAIN} says" in [
+        text for _, text in await found([f"news.{DOMAIN}"])
+    ]
+
+
 async def test_the_domain_that_gets_the_bounces_needs_spf_and_takes_mail(complete, problems):
     complete.publish(DOMAIN, "TXT", "no spf")
 
     spf, mx = await problems(return_path="b@bounces.example")
-    assert "bounces.example has no SPF record" in spf
-    assert "bounces.example takes no mail" in mx
+    assert "SPF of bounces.example: no record" in spf
+    assert "MX of bounces.example: no mail server" in mx
 
 
 async def test_an_address_without_a_name_is_explained(complete, problems):
     del complete.records["9.9.9.9.in-addr.arpa", "PTR"]
 
     [problem] = await problems()
-    assert f"{PUBLIC} has no PTR record" in problem
+    assert f"PTR of {PUBLIC}: no name" in problem
 
 
 async def test_a_name_must_lead_back_to_its_address(complete, problems):
@@ -205,6 +287,63 @@ async def test_an_address_as_the_host_is_in_the_example_for_spf(complete, proble
     assert f'"v=spf1 ip4:{PUBLIC} ~all"' in problem
 
 
+async def test_a_record_without_the_relay_is_advice_because_other_machines_may_deliver(
+    complete, advice, problems
+):
+    complete.publish(DOMAIN, "TXT", "v=spf1 ip4:1.2.3.4 ~all")
+
+    [text] = await advice()
+    assert text.startswith(
+        f"SPF of {DOMAIN}: the record is valid, and does not permit {PUBLIC} of relay.example"
+    )
+    assert "add a:relay.example" in text
+    assert await problems() == []
+
+
+async def test_a_record_without_the_domains_own_mail_server_is_a_problem(complete, problems):
+    complete.publish(DOMAIN, "TXT", "v=spf1 include:other.example ~all")
+    complete.publish("other.example", "TXT", "v=spf1 ip4:1.2.3.4 -all")
+    complete.publish(f"mail.{DOMAIN}", "A", PUBLIC)
+    complete.publish("9.9.9.9.in-addr.arpa", "PTR", f"mail.{DOMAIN}.")
+
+    [problem] = await problems(host=f"mail.{DOMAIN}")
+    assert f"does not permit {PUBLIC} of mail.{DOMAIN}" in problem
+
+
+async def test_each_address_of_the_relay_must_be_permitted(complete, advice):
+    complete.publish("relay.example", "AAAA", "2606:4700::1")
+    complete.publish(DOMAIN, "TXT", f"v=spf1 ip4:{PUBLIC} ~all")
+
+    assert "does not permit 2606:4700::1 of relay.example" in (await advice())[0]
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ("v=spf1 ip4:9.9.9 ~all", 'the term "ip4:9.9.9" is not valid'),
+        (
+            "v=spf1 include:missing.example ~all",
+            "missing.example has no SPF record, and include: leads there",
+        ),
+        ("v=spf1 redirect=amazing.example", "it includes itself: amazing.example → amazing.example"),
+        ("v=spf1 ip4:1.2.3.4/0 ~all", 'the term "ip4:1.2.3.4/0" lets everybody send'),
+        ("v=spf1 a:a.example a:b.example a:c.example ~all", "more than 2 of its terms lead to nothing"),
+    ],
+)
+async def test_a_record_that_receivers_can_not_use_is_explained(complete, problems, record, expected):
+    complete.publish(DOMAIN, "TXT", record)
+
+    [problem] = await problems()
+    assert problem.startswith(f"SPF of {DOMAIN}: ")
+    assert expected in problem
+
+
+async def test_a_term_about_the_mail_itself_is_not_judged(complete, advice):
+    complete.publish(DOMAIN, "TXT", "v=spf1 exists:%{l}.users.example -all")
+
+    assert "can't be known here: %{l} depends on the mail" in (await advice())[0]
+
+
 @pytest.mark.parametrize("host", ["10.1.2.3", "127.0.0.1", "::1", "localhost", "postfix"])
 async def test_a_host_that_only_this_network_knows_is_not_looked_up_or_published(complete, problems, host):
     complete.publish(DOMAIN, "TXT", "no spf")
@@ -221,7 +360,7 @@ async def test_many_addresses_and_names_are_one_problem_each(complete, problems)
         name = f"{address.rpartition('.')[2]}.9.9.9.in-addr.arpa"
         complete.publish(name, "PTR", *(f"other{number}.example." for number in range(60)))
 
-    found = await problems()
+    found = [problem for problem in await problems() if problem.startswith("PTR")]
     assert len(found) == 2
     assert max(map(len, found)) < 500
     assert len(complete.questions) < 300
@@ -244,28 +383,89 @@ async def test_a_server_that_is_silent_is_named(complete, problems, monkeypatch)
     assert all("can't be looked up" in problem for problem in found)
 
 
+async def test_what_was_found_before_the_time_is_over_is_said_and_the_rest_is_named(complete, found):
+    complete.silent_names = {DOMAIN}
+
+    lines = await found(seconds=0.5)
+    assert (Grade.GOOD, f"DKIM of {DOMAIN} (gp1): the public key is published") in lines
+    assert [text for grade, text in lines if grade is Grade.PROBLEM] == [
+        f"SPF of {DOMAIN}: not looked up: the time of the check was over",
+        f"MX of {DOMAIN}: not looked up: the time of the check was over",
+    ]
+
+
 async def test_what_fails_for_one_name_is_still_said_of_others(complete, problems):
     found = await problems([DOMAIN, f"{'a.' * 122}example"])
-    assert [problem for problem in found if f" {DOMAIN} " in problem] == []
+    assert [problem for problem in found if f" {DOMAIN}:" in problem] == []
     assert any("can't be looked up" in problem for problem in found)
 
 
-async def test_the_ping_warns_of_what_is_missing(sink, server, key, monkeypatch):
+@pytest.fixture
+def ping(sink, server, key, monkeypatch):
+    """Return a function that pings a relay on this machine, and returns what the operator is told."""
     monkeypatch.setattr(dns.asyncresolver, "default_resolver", server.resolver)
-    warnings = []
-    relay = SmtpRelay(
-        Settings(host="127.0.0.1", port=sink.port, security="none", dkim={DOMAIN: key}),
-        Context(
-            name="relay",
-            log=logs.get("relay"),
-            sender_domains=["other.example"],
-            warn=lambda key, problem: warnings.append((key, problem)),
-        ),
-    )
-    assert warnings == [("dkim", "mails from other.example are not signed: add a key of this domain")]
-    async with relay.lifespan():
-        await relay.ping()
 
-    for domain in ("other.example", DOMAIN):
-        assert any(f"_dmarc.{domain}" in problem for _, problem in warnings)
-    assert sink.mails == []
+    async def ping(domains=(DOMAIN,), **settings):
+        core = FakeCore()
+        own = {"host": "127.0.0.1", "port": sink.port, "security": "none", "dkim": {DOMAIN: key}}
+        relay = SmtpRelay(Settings(**own | settings), core.context(sender_domains=domains))
+        async with relay.lifespan():
+            await relay.ping()
+        assert sink.mails == []
+        return core
+
+    return ping
+
+
+async def test_the_ping_ticks_off_what_it_has_looked_at(complete, sink, ping):
+    core = await ping()
+
+    assert core.warnings == []
+    assert core.confirmations[:3] == [
+        f"relay: 127.0.0.1 port {sink.port} answers",
+        "DSN: the relay offers reports of deliveries",
+        f"DKIM of {DOMAIN} (gp1): the public key is published",
+    ]
+    assert core.advice == [
+        (
+            f"SPF of {DOMAIN}: the record is valid; see that it permits the machines that deliver, because 127.0.0.1 has no "
+            "public address"
+        ),
+        "PTR of 127.0.0.1: no public address. If other machines deliver its mails, each of their addresses must have a name",
+    ]
+
+
+async def test_the_ping_warns_of_what_is_missing(server, ping):
+    core = await ping(["other.example"])
+
+    assert core.warnings[0] == ("dkim", "mails from other.example are not signed: add a key of this domain")
+    assert any(f"DMARC of other.example, {DOMAIN}: no record" in problem for _, problem in core.warnings)
+    assert not any(domain in text for text in core.confirmations for domain in ("other.example", DOMAIN))
+
+
+async def test_without_sender_domains_nothing_is_looked_up_and_that_is_said(server, ping):
+    core = await ping([], dkim={})
+
+    assert core.advice == ["no DNS record was looked up: list the senders in email_senders of each client"]
+    assert server.questions == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"bounce_domain": "b.example"},
+            "bounces: go to b.example, with a signed return path for each message",
+        ),
+        ({"return_path": "bounces@b.example"}, "bounces: go to a mailbox at b.example"),
+        (
+            {},
+            "bounces: go to the sender of each mail: forward those to Gatepost, or set return_path or bounce_domain",
+        ),
+    ],
+)
+async def test_the_ping_says_where_bounces_go(complete, ping, settings, expected):
+    core = await ping(webhook_secret=Secret("s3cret"), **settings)
+
+    assert expected in [*core.confirmations, *core.advice]
+    assert not any("bounces@" in text for text in [*core.confirmations, *core.advice])

@@ -121,7 +121,7 @@ async def test_a_report_of_each_delivery_is_asked_for_where_it_is_wanted(sink, c
     [
         (["DSN"], "delivered", []),
         (["SIZE"], "accepted", []),
-        (["SIZE"], "delivered", ["the relay offers no reports of deliveries (DSN), so none will come"]),
+        (["SIZE"], "delivered", ["DSN: the relay offers no reports of deliveries, so none will come"]),
     ],
 )
 async def test_the_ping_warns_of_reports_that_the_relay_does_not_offer(sink, extensions, relayed, expected):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Self, cast
 
 import dns.asyncresolver
@@ -25,6 +25,8 @@ class DnsServer(asyncio.DatagramProtocol):
         """The code of every answer; with another one than NOERROR it holds no records."""
         self.is_silent = False
         """Whether it answers nothing."""
+        self.silent_names: Collection[str] = ()
+        """Names about which it answers nothing."""
         self.questions: list[tuple[str, str]] = []
         self.resolver = dns.asyncresolver.Resolver(configure=False)
         self.resolver.nameservers = ["127.0.0.1"]
@@ -55,7 +57,7 @@ class DnsServer(asyncio.DatagramProtocol):
         [question] = query.question
         name, kind = question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype)
         self.questions.append((name, kind))
-        if self.is_silent:
+        if self.is_silent or name in self.silent_names:
             return
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.RA

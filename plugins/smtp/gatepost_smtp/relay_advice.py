@@ -1,0 +1,33 @@
+"""What `check --live` says of the relay itself, beside the DNS."""
+
+from collections.abc import Iterator
+
+from gatepost_smtp.connection import ProbeResult
+from gatepost_smtp.dns_findings import Grade, Line
+from gatepost_smtp.settings import Settings
+
+
+def describe_probe(probe: ProbeResult, settings: Settings) -> Iterator[Line]:
+    """Yield a line about the connection, and those about what comes back after a mail."""
+    shown = [f"{settings.host} port {settings.effective_port()} answers"]
+    if probe.tls_version:
+        shown.append(f"{probe.tls_version} with a trusted certificate")
+    if settings.password:
+        shown.append("signed in")
+    yield Line(Grade.GOOD, f"relay: {', '.join(shown)}")
+    if probe.offers_reports:
+        yield Line(Grade.GOOD, "DSN: the relay offers reports of deliveries")
+    elif settings.wants_success:
+        yield Line(Grade.PROBLEM, "DSN: the relay offers no reports of deliveries, so none will come")
+    if settings.webhook_secret:
+        yield _bounces(settings)
+
+
+def _bounces(settings: Settings) -> Line:
+    if settings.bounce_domain:
+        text = f"bounces: go to {settings.bounce_domain}, with a signed return path for each message"
+        return Line(Grade.GOOD, text)
+    if settings.return_path:
+        return Line(Grade.GOOD, f"bounces: go to a mailbox at {settings.return_path.rpartition('@')[2]}")
+    text = "bounces: go to the sender of each mail: forward those to Gatepost, or set return_path or bounce_domain"
+    return Line(Grade.UNKNOWN, text)
