@@ -1,6 +1,7 @@
 """What `gatepost check` prints for good and bad configurations."""
 
 import asyncio
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -55,13 +56,13 @@ def run_check(tmp_path, monkeypatch):
     (tmp_path / "contacts.csv").chmod(0o640)
     file = tmp_path / "gatepost.toml"
 
-    def run(*changes, code=0, live=False, text=GOOD):
+    def run(*changes, code=0, live=False, text=GOOD, options=()):
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
         file.write_text(text)
         file.chmod(0o640)
-        arguments = ["--config", str(file), *(["--live"] if live else [])]
+        arguments = ["--config", str(file), *(["--live"] if live else []), *options]
         result = CliRunner().invoke(check.command, arguments)
         assert result.exit_code == code, result.output
         assert "very-secret" not in result.output
@@ -242,6 +243,22 @@ def test_a_store_that_serve_would_refuse_is_a_fault(run_check, tmp_path, content
 
     assert problem in line
     assert snapshot(tmp_path) == before
+
+
+def test_json_has_each_finding(run_check):
+    def run(*changes, code):
+        # Before it stands what the plugins log, which the program itself keeps quiet.
+        return json.loads("{\n" + run_check(*changes, code=code, options=["--json"]).partition("{\n")[2])
+
+    found = run(code=0)["findings"]
+    assert {"grade": "good", "key": "routes", "text": "email: relay; sms: no plugin"} in found
+    found = run(('email = ["relay"]', 'email = ["nobody"]'), code=1)
+    assert [one["key"] for one in found["findings"] if one["grade"] == "fault"] == ["routes.email"]
+
+
+@pytest.mark.parametrize("options", [("--plugin", "relay"), ("--route", "email")])
+def test_json_is_not_for_the_other_checks(run_check, options):
+    assert "--json goes with neither --plugin nor --route" in run_check(code=2, options=["--json", *options])
 
 
 def test_live_signs_in_to_the_providers(run_check):

@@ -304,6 +304,23 @@ async def test_warnings_are_bounded_and_show_no_secret(config, poller):
     ]
 
 
+def test_what_a_ping_confirms_and_advises_is_bounded_and_shows_no_secret(config, poller):
+    _, instances = load(config)
+    context, own = poller.CONTEXTS["one"], instances["one"].services
+    for call, texts in ((context.confirm, own.confirmations), (context.advise, own.advice)):
+        for text in ("DKIM of a.example: found", "the-secret\nis good", None, "", "x" * 5_000):
+            call(text)
+        assert list(texts) == [
+            "DKIM of a.example: found",
+            "[redacted] is good",
+            "x" * sanitize.MAX_WARNING_LENGTH,
+        ]
+        for number in range(100):
+            call(f"number {number}")
+            call("number 0")
+        assert len(texts) == services.MAX_WARNINGS
+
+
 async def test_a_warning_after_the_constructor_does_nothing_bad(config, poller):
     async with running(config, poller) as (one, _, _):
         for number in range(100):

@@ -54,7 +54,7 @@ def _policy_finding(domain: str, place: str, tags: Mapping[str, str]) -> DnsFind
 async def _alignment(
     domain: str, bounce_domain: str, own: Sequence[Signer], tags: Mapping[str, str], dns: Dns
 ) -> DnsFinding:
-    """Return whether what DKIM or SPF proves is the domain of From: one of them must (RFC 7489 §3.1)."""
+    """Return whether DKIM and SPF are about the domain of From: one of them must be, and pass (RFC 7489 §3.1)."""
     signs_as = own[0].domain if own else ""
     is_strict = tags.get("adkim", "r").lower() == "s"
     if own and is_strict and signs_as != domain:
@@ -69,7 +69,12 @@ async def _alignment(
     ):
         aligned.append("SPF")
     if aligned:
-        return DnsFinding("alignment", domain, f"by {' and by '.join(aligned)}", Grade.GOOD)
+        text = (
+            "the domains of DKIM and of SPF match From"
+            if len(aligned) == 2
+            else f"the domain of {aligned[0]} matches From"
+        )
+        return DnsFinding("alignment", domain, text, Grade.GOOD)
     text = (
         f"bounces go to {bounce_domain}, which does not count as DOMAIN, and there is no key of DOMAIN in dkim: DMARC fails "
         "unless the relay signs with d=DOMAIN. Add a key, or let bounces go to a subdomain"

@@ -137,7 +137,7 @@ async def _mx(domain: str, dns: Dns) -> AsyncIterator[DnsFinding]:
     servers = await dns.mail_servers(domain)
     # RFC 5321 §5.1: without an MX record the domain's own address is its mail server.
     if any(servers or await dns.addresses(domain)):
-        yield DnsFinding("MX", domain, "there is a mail server for answers and bounces", Grade.GOOD)
+        yield DnsFinding("MX", domain, "there is a mail server", Grade.GOOD)
     else:
         yield DnsFinding(
             "MX",

@@ -14,7 +14,7 @@ def describe_probe(probe: ProbeResult, settings: Settings) -> Iterator[Line]:
         shown.append(f"{probe.tls_version} with a trusted certificate")
     if settings.password:
         shown.append("signed in")
-    yield Line(Grade.GOOD, f"relay: {', '.join(shown)}")
+    yield Line(Grade.GOOD, f"connection: {', '.join(shown)}")
     if probe.offers_reports:
         yield Line(Grade.GOOD, "DSN: the relay offers reports of deliveries")
     elif settings.wants_success:

@@ -64,7 +64,7 @@ def _relay_finding(domain: str, host: str, verdicts: Mapping[str, Verdict]) -> D
     if not verdicts:
         text = f"the record is valid; see that it permits the machines that deliver, because {host} has no public address"
         return DnsFinding("SPF", domain, text, Grade.UNKNOWN)
-    return DnsFinding("SPF", domain, f"permits {', '.join(verdicts)}", Grade.GOOD)
+    return DnsFinding("SPF", domain, f"permits {', '.join(verdicts)} of {host}", Grade.GOOD)
 
 
 def _example(host: str, addresses: Sequence[str]) -> str:
