@@ -11,7 +11,7 @@ from gatepost.links.mail import public_url
 from gatepost.model import Channel
 from gatepost.plugin_host.instances import Instance
 
-_MAX_NAMED = 5
+_MAX_NAMED = 3
 """Domains that one finding names."""
 
 
@@ -51,7 +51,7 @@ def _unsubscribe(
             "warning",
             f"{key}.unsubscribe",
             f"is false: mails through {others} have no one-click unsubscribe, which Gmail and Yahoo ask bulk senders "
-            "for. Set it, or own_unsubscribe of a provider that adds it itself",
+            "for. Set it to true, or own_unsubscribe of a provider that adds it itself",
         )
     elif others:
         yield _unsubscribe_links(key, others, public_url(settings, client))

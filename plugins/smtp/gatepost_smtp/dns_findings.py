@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
-_MAX_LISTED = 20
+_MAX_NAMED, _MAX_NAMED_WITH_PROBLEM = 3, 20
 """Domains that a line names."""
 
 
@@ -35,19 +35,21 @@ class Line(NamedTuple):
 
 
 def lines(findings: Sequence[DnsFinding]) -> list[Line]:
-    """Return a line for each thing that was found, in the order of the findings."""
+    """Return a line for each thing that was found, with those about the same kind of record together."""
+    topics = [*dict.fromkeys(finding.topic for finding in findings)]
     subjects: dict[tuple[Grade, str, str], list[str]] = {}
-    for finding in findings:
+    for finding in sorted(findings, key=lambda one: topics.index(one.topic)):
         subjects.setdefault((finding.grade, finding.topic, finding.text), []).append(finding.subject)
     return [
-        Line(grade, f"{topic} of {_listed(own)}: {_filled(text, own)}")
+        Line(grade, f"{topic} of {_listed(own, grade)}: {_filled(text, own)}")
         for (grade, topic, text), own in subjects.items()
     ]
 
 
-def _listed(subjects: Sequence[str]) -> str:
-    more = len(subjects) - _MAX_LISTED
-    return ", ".join(subjects[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+def _listed(subjects: Sequence[str], grade: Grade) -> str:
+    limit = _MAX_NAMED_WITH_PROBLEM if grade is Grade.PROBLEM else _MAX_NAMED
+    more = len(subjects) - limit
+    return ", ".join(subjects[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def _filled(text: str, subjects: Sequence[str]) -> str:

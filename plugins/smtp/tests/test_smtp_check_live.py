@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from gatepost.cli import check
 from gatepost.model import Secret
+from gatepost_smtp import dns_lookup
 from gatepost_smtp.dkim_keys import dns_record, load_keys
 from gatepost_smtp.settings import DkimKey
 from gatepost_smtp.testing.dns_server import DnsServer
@@ -62,6 +63,7 @@ async def records(monkeypatch, private_keys):
     """A DNS with everything that the guide's example needs, except the DMARC record of one domain."""
     async with DnsServer().serving() as server:
         monkeypatch.setattr(dns.asyncresolver, "default_resolver", server.resolver)
+        monkeypatch.setattr(dns_lookup, "_SECONDS", 600)
         server.publish(HOST, "A", ADDRESS)
         server.publish("9.9.9.9.in-addr.arpa", "PTR", f"{HOST}.")
         server.publish("bounces.amazing.example", "TXT", f"v=spf1 a:{HOST} ~all")
@@ -86,12 +88,14 @@ def run(port, records, tmp_path, monkeypatch, private_keys):
         (tmp_path / name).write_text(private_keys["rsa2048"])
     (tmp_path / "token-key-1").write_text("A" * 43 + "=")
     (tmp_path / "players.csv").write_text("ext_user_id,email,phone\n")
-    config = "[server]" + config.replace(
-        f'host = "{HOST}"', f'host = "{HOST}"\nport = {port}\nca_file = "ca.pem"'
-    )
+    added = f'port = {port}\nca_file = "ca.pem"\ntimeout = 600'
+    config = "[server]" + config.replace(f'host = "{HOST}"', f'host = "{HOST}"\n{added}')
     (tmp_path / "gatepost.toml").write_text(config)
     for file in tmp_path.iterdir():
         file.chmod(0o600)
+
+    # Wide enough for the folder's name, which the output must not break.
+    monkeypatch.setenv("COLUMNS", "1000")
 
     async def run(*arguments, start="gatepost.toml\n"):
         monkeypatch.chdir(tmp_path)
@@ -106,7 +110,7 @@ def run(port, records, tmp_path, monkeypatch, private_keys):
 
 
 def words(text):
-    """Return a text without its line breaks, which depend on the length of the folder's name."""
+    """Return a text without its line breaks, which depend on the width."""
     return " ".join(text.split())
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatepost_smtp import dns_lookup
 from gatepost_smtp.dns_lookup import Dns
 from gatepost_smtp.spf import MAX_LOOKUPS, MAX_NAMES, check_host
 from gatepost_smtp.spf_record import InvalidRecord, UnknownMacro, expand, parse_record
@@ -27,6 +28,11 @@ APPENDIX_A = {
     # A rogue reverse zone.
     ("4.0.0.10.in-addr.arpa", "PTR"): ["bob.example.com."],
 }
+
+
+@pytest.fixture(autouse=True)
+def time_to_answer(monkeypatch):
+    monkeypatch.setattr(dns_lookup, "_SECONDS", 1_000.0)
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ class DnsServer(asyncio.DatagramProtocol):
         self.questions: list[tuple[str, str]] = []
         self.resolver = dns.asyncresolver.Resolver(configure=False)
         self.resolver.nameservers = ["127.0.0.1"]
+        # It asks once: on a busy machine an answer is late, and never lost.
+        self.resolver.timeout = 3_600.0
         self._transport: asyncio.DatagramTransport
 
     @contextlib.asynccontextmanager
