@@ -54,7 +54,7 @@ class Record(NamedTuple):
 
     directives: Sequence[Directive]
     redirect: str = ""
-    """With macros; empty where there is none, or where it is never reached."""
+    """With macros; empty where there is none."""
 
 
 @lru_cache(maxsize=64)
@@ -74,8 +74,7 @@ def parse_record(text: str) -> Record:
             modifiers[name.lower()] = _modifier(term, name.lower(), rest[1:])
         else:
             directives.append(_directive(term, qualifier or "+", name.lower(), rest))
-    has_all = any(directive.mechanism == "all" for directive in directives)
-    return Record(directives, "" if has_all else modifiers.get("redirect", ""))
+    return Record(directives, modifiers.get("redirect", ""))
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:

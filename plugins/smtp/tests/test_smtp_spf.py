@@ -251,6 +251,20 @@ async def test_a_loop_is_named(check):
     assert verdict == ("permerror", "it includes itself: example.com → b.example → example.com")
 
 
+async def test_a_record_may_be_included_twice(check):
+    verdict = await check(
+        "192.0.2.1", "v=spf1 include:b.example include:b.example ~all", **{"b.example": "v=spf1 -all"}
+    )
+
+    assert verdict == ("softfail", "~all")
+
+
+async def test_an_answer_of_hostile_length_is_cut(server):
+    server.publish("a.example", "A", *(f"192.0.{number // 200}.{number % 200}" for number in range(1_000)))
+
+    assert len(await Dns(server.resolver).addresses_of_version("a.example", 4)) == 500
+
+
 @pytest.mark.parametrize(("terms", "expected"), [(10, "softfail"), (11, "permerror")])
 async def test_ten_terms_may_ask_the_dns(server, check, terms, expected):
     server.publish("host.example", "A", "192.0.2.9")
