@@ -5,7 +5,7 @@ from typing import Any
 
 from dns.asyncresolver import Resolver
 from dns.exception import DNSException
-from dns.resolver import NXDOMAIN, NoAnswer
+from dns.resolver import NXDOMAIN, LifetimeTimeout, NoAnswer
 from dns.reversename import from_address
 
 _SECONDS = 3.0
@@ -65,6 +65,8 @@ class Dns:
             answer = await self._resolver.resolve(f"{name}.", kind, lifetime=_SECONDS)
         except (NXDOMAIN, NoAnswer):
             return []
+        except LifetimeTimeout:
+            return LookupFailed("the DNS gave no answer in time")
         except (DNSException, OSError) as error:
             return LookupFailed(f"the DNS gave no answer ({type(error).__name__})")
         return list(answer)[:_MAX_RECORDS]
