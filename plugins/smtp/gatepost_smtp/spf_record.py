@@ -94,9 +94,7 @@ def expand(text: str, values: Mapping[str, str]) -> str:
         return quote(".".join(parts), safe="") if letter.isupper() else ".".join(parts)
 
     name = _MACRO.sub(value, text).removesuffix(".")
-    while len(name) > _MAX_NAME_LENGTH:
-        name = name.partition(".")[2]
-    return name
+    return name if len(name) <= _MAX_NAME_LENGTH else name[-_MAX_NAME_LENGTH - 1 :].partition(".")[2]
 
 
 def _directive(term: str, qualifier: str, name: str, rest: str) -> Directive:

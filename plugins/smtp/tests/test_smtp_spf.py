@@ -154,6 +154,13 @@ def test_a_long_name_loses_labels_on_the_left():
     assert expand("%{d}.%{d}", {"d": ".".join(["x" * 59] * 4)}) == ".".join(["x" * 59] * 4)
 
 
+@pytest.mark.parametrize(("first", "length"), [(1, 253), (2, 251)])
+def test_a_name_of_hostile_length_is_shortened_at_once_and_not_more_than_needed(first, length):
+    name = expand("%{d}." * 2_400 + "x" * first + ".a" * 126, {"d": ".".join(["b"] * 100)})
+
+    assert len(name) == length
+
+
 def test_a_macro_that_only_the_receiver_knows_is_unknown():
     with pytest.raises(UnknownMacro, match=r"^%\{h\}$"):
         expand("%{h}.example", {"d": "x.example"})
