@@ -11,7 +11,7 @@ import pytest
 from gatepost.errors import Rejected, SendError, Unavailable, Uncertain
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Receipt
-from gatepost.testing.conformance import cpu_units
+from gatepost.testing.conformance import cpu_units, running_plugin
 from gatepost_example import Example
 from wrong_plugins import OwnHttp, RaisesAnotherError, body_of, collect
 
@@ -294,6 +294,7 @@ class NeverRecovers(RaisesAnotherError):
 
 
 @wrong("send.cancelled", "did not end as cancelled")
+@wrong("send.after_cancelled", "did not end as cancelled")
 class UncertainWhenCancelled(Example):
     @hookimpl
     async def send_sms(self, message):
@@ -344,3 +345,22 @@ class LeavesATaskWhenCancelled(Example):
 @pytest.mark.parametrize(("check_id", "plugin", "says"), WRONG)
 async def test_the_wrong_plugin_fails_the_check(verdict, check_id, plugin, says):
     assert re.search(says, await verdict(check_id, plugin, says))
+
+
+async def test_the_sends_of_a_check_end_with_it_where_the_provider_is_slow(verdict, monkeypatch):
+    ended = []
+
+    class RecordsErrors(Example):
+        @hookimpl
+        async def send_sms(self, message):
+            try:
+                return await super().send_sms(message)
+            except BaseException as error:
+                ended.append(type(error))
+                raise
+
+    monkeypatch.setattr(running_plugin, "CALL_TIMEOUT", 0.0)
+    problem = await verdict("send.cancelled_releases", RecordsErrors, "saw")
+
+    assert problem == "the provider saw 0 of 3 messages sent concurrently"
+    assert ended == [asyncio.CancelledError] * 3

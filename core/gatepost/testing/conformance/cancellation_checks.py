@@ -77,13 +77,16 @@ async def _send_and_cancel(harness: Harness, running: RunningPlugin, count: int)
     begun = provider.attempts + count
     messages = [harness.message(FailureMode.HANG) for _ in range(count)]
     tasks = [running.begin(sending_hook(message), message) for message in messages]
-    await wait_until(
-        lambda: provider.attempts >= begun or any(task.done() for task in tasks),
-        lambda: f"the provider saw {provider.attempts - begun + count} of {count} messages sent concurrently",
-    )
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=running_plugin.CANCEL_TIMEOUT)
+    try:
+        await wait_until(
+            lambda: provider.attempts >= begun or any(task.done() for task in tasks),
+            lambda: f"the provider saw {provider.attempts - begun + count} of {count} messages sent concurrently",
+        )
+    finally:
+        # Also where the provider has not seen them all: none may go on after the check.
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=running_plugin.CANCEL_TIMEOUT)
     assert all(task.done() for task in tasks), "a send ignores its cancellation"
     ended = [task for task in tasks if not task.cancelled()]
     assert not ended, f"a send that was cancelled did not end as cancelled: {describe(_outcome(ended[0]))}"

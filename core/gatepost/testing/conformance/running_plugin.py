@@ -68,7 +68,10 @@ class RunningPlugin:
     def begin(self, hook: str, *arguments: object) -> "asyncio.Task[Any]":
         """Call a hook in a task of its own, and return the task."""
         with self.recorder.plugin_code():
-            return asyncio.create_task(self._run(hook, *arguments), name=hook)
+            task = asyncio.create_task(self._run(hook, *arguments), name=hook)
+        # A check that fails before it asks for the outcome must not fail a second time, by an error never retrieved.
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return task
 
     async def _run(self, hook: str, *arguments: object) -> Any:
         # Called in here: a task that is cancelled before its first turn leaves no coroutine unawaited.
