@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gatepost_smtp.dkim import Signer, signers_for
 from gatepost_smtp.dns_findings import DnsFinding, Grade
-from gatepost_smtp.dns_lookup import Dns
+from gatepost_smtp.dns_lookup import Dns, LookupFailed
 from gatepost_smtp.record_tags import tags_of
 
 _POLICIES = ("none", "quarantine", "reject")
@@ -37,7 +37,10 @@ async def check_dmarc(
         return
     [tags] = policy.records
     yield _policy_finding(domain, policy.place, tags)
-    yield await _alignment(domain, bounce_domain, signers_for(domain, signers), tags, dns)
+    try:
+        yield await _alignment(domain, bounce_domain, signers_for(domain, signers), tags, dns)
+    except LookupFailed as error:
+        yield DnsFinding("alignment", domain, f"can't be looked up: {error}")
 
 
 def _policy_finding(domain: str, place: str, tags: Mapping[str, str]) -> DnsFinding:
@@ -107,4 +110,5 @@ async def _policy_of(domain: str, dns: Dns) -> _Policy:
 
 async def _records_at(domain: str, dns: Dns) -> Sequence[Mapping[str, str]]:
     found = [tags_of(text) for text in await dns.texts(f"_dmarc.{domain}")]
-    return [tags for tags in found if tags.get("v") == "DMARC1"]
+    # RFC 7489 §6.3: receivers ignore a record that does not begin with its version.
+    return [tags for tags in found if next(iter(tags.items())) == ("v", "DMARC1")]

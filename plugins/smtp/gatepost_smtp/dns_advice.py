@@ -5,6 +5,7 @@ Only the operator can publish a record, so each problem says its name and its te
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from gatepost_smtp.deadline import Deadline
@@ -19,6 +20,8 @@ from gatepost_smtp.spf_advice import check_spf, public_addresses
 
 _MAX_PARALLEL = 20
 """Checks that run at one time."""
+_CANCEL_INTERVAL = 0.05
+"""Seconds after which a check that goes on is cancelled again."""
 _MAX_PER_ANSWER = 10
 """Addresses of a relay, and names of an address, that are looked up; SPF has the same limit."""
 
@@ -42,36 +45,42 @@ async def check_records(
     for lack of time, is a finding too.
     """
     checks = [*_checks(settings, signers, sender_domains, dns)]
+    found: list[list[DnsFinding]] = [[] for _ in checks]
     slots = asyncio.Semaphore(_MAX_PARALLEL)
-    tasks = [asyncio.create_task(_collect(check, slots)) for check in checks]
+    tasks = [asyncio.create_task(_collect(*one, slots)) for one in zip(checks, found, strict=True)]
     try:
         async with deadline.until_end():
             await asyncio.wait(tasks)
     except TimeoutError:
         pass
     finally:
-        for task in tasks:
-            task.cancel()
-    found = await asyncio.gather(*tasks, return_exceptions=True)
-    return [
-        finding for check, result in zip(checks, found, strict=True) for finding in _result(check, result)
-    ]
+        await _end(tasks)
+    for check, own, task in zip(checks, found, tasks, strict=True):
+        if task.cancelled():
+            what = "not looked up in full" if own else "not looked up"
+            own.append(DnsFinding(check.topic, check.subject, f"{what}: the time of the check was over"))
+        else:
+            task.result()
+    return [*chain.from_iterable(found)]
 
 
-async def _collect(check: _Check, slots: asyncio.Semaphore) -> list[DnsFinding]:
+async def _collect(check: _Check, found: list[DnsFinding], slots: asyncio.Semaphore) -> None:
+    """Add to ``found`` what a check finds, one by one: it stays there if the check can't go on."""
     async with slots:
         try:
-            return [finding async for finding in check.findings]
+            async for finding in check.findings:
+                found.append(finding)
         except LookupFailed as error:
-            return [DnsFinding(check.topic, check.subject, f"can't be looked up: {error}")]
+            found.append(DnsFinding(check.topic, check.subject, f"can't be looked up: {error}"))
 
 
-def _result(check: _Check, result: list[DnsFinding] | BaseException) -> Sequence[DnsFinding]:
-    if isinstance(result, asyncio.CancelledError):
-        return [DnsFinding(check.topic, check.subject, "not looked up: the time of the check was over")]
-    if isinstance(result, BaseException):
-        raise result
-    return result
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel the tasks that run, and wait for them."""
+    # More than once: the resolver uses wait_for, which in Python 3.11 loses a cancellation that arrives with an answer.
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_CANCEL_INTERVAL)
 
 
 def _checks(

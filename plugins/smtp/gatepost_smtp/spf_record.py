@@ -19,7 +19,7 @@ _MACRO = re.compile(r"%\{([A-Za-z])([0-9]{0,3})([Rr]?)([-.+,/_=]*)\}|%%|%_|%-")
 _MACRO_STRING = re.compile(r"(?:%\{[A-Za-z][0-9]{0,3}[Rr]?[-.+,/_=]*\}|%%|%_|%-|[!-$&-~])*")
 _ENDS_IN_MACRO = re.compile(r"(?:\}|%%|%_|%-)\Z")
 _LAST_LABEL = re.compile(r"(?![0-9]+\Z)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
-_TERM = re.compile(r"([+?~-]?)([A-Za-z][A-Za-z0-9_.-]*)(.*)")
+_TERM = re.compile(r"([+?~-]?)([A-Za-z][A-Za-z0-9_.-]*)(.*)", re.DOTALL)
 _DOMAIN_AND_PREFIXES = re.compile(r"(?::(.+?))?(?:/(0|[1-9][0-9]?))?(?://(0|[1-9][0-9]{0,2}))?")
 _IP = re.compile(r":([0-9A-Fa-f:.]+)(?:/(0|[1-9][0-9]{0,2}))?")
 _LITERALS = {"%%": "%", "%_": " ", "%-": "%20"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 
 import dns.asyncresolver
 import dns.rcode
@@ -139,6 +140,7 @@ async def test_everything_that_is_missing_is_said_with_what_to_publish(server, k
         (PLACE, ["v=spf1 exp=who.example ~all"], "there is no record"),
         (f"_dmarc.{DOMAIN}", ["v=DMARC1; p=none", "v=DMARC1; p=reject"], "has 2 records"),
         (f"_dmarc.{DOMAIN}", ["v=DMARC2; p=none"], "DMARC of amazing.example: no record"),
+        (f"_dmarc.{DOMAIN}", ["p=none; v=DMARC1"], "DMARC of amazing.example: no record"),
     ],
 )
 async def test_a_wrong_record_is_explained(complete, problems, name, texts, expected):
@@ -391,13 +393,13 @@ async def test_a_server_that_is_silent_is_named(complete, problems, monkeypatch)
     assert all("can't be looked up" in problem for problem in found)
 
 
-async def silent_questions_are_left(server):
-    """Wait until only the checks of SPF and MX go on, which ask about a silent name."""
+async def silent_questions_are_left(server, checks=2):
+    """Wait until only so many checks go on, which ask about a silent name: by default those of SPF and MX."""
 
     def unfinished():
         return [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "_collect"]
 
-    while not server.questions or len(unfinished()) > 2:  # noqa: ASYNC110  the checks have no event to wait for
+    while not server.questions or len(unfinished()) > checks:  # noqa: ASYNC110  the checks have no event to wait for
         await asyncio.sleep(0.01)
 
 
@@ -416,6 +418,50 @@ async def test_what_was_found_before_the_time_is_over_is_said_and_the_rest_is_na
         f"SPF of {DOMAIN}: not looked up: the time of the check was over",
         f"MX of {DOMAIN}: not looked up: the time of the check was over",
     ]
+
+
+async def test_what_a_check_had_found_when_the_time_was_over_is_said(
+    complete, found, set_ahead, monkeypatch
+):
+    complete.publish("relay.example", "A", PUBLIC, OTHER)
+    complete.silent_names = {"1.1.1.1.in-addr.arpa"}
+    monkeypatch.setattr(dns_lookup, "_SECONDS", 2 * LONG)
+    check = asyncio.create_task(found())
+    await silent_questions_are_left(complete, checks=1)
+    set_ahead(LONG)
+
+    assert [line for line in await check if "PTR" in line.text] == [
+        (Grade.GOOD, f"PTR of {PUBLIC}: the name relay.example, which leads back to it"),
+        (Grade.PROBLEM, "PTR of relay.example: not looked up in full: the time of the check was over"),
+    ]
+
+
+async def test_a_check_that_loses_a_cancellation_ends_with_the_time(complete, key):
+    class Losing(Dns):
+        async def mail_servers(self, name):
+            # As wait_for does in Python 3.11, if an answer comes at the same moment.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+    settings = Settings(host="relay.example", dkim={DOMAIN: key})
+    dns = Losing(complete.resolver)
+    found = await check_records(settings, load_keys(settings.dkim).signers, [DOMAIN], dns, Deadline(0.01))
+
+    assert (
+        "MX",
+        DOMAIN,
+        "not looked up: the time of the check was over",
+        Grade.PROBLEM,
+    ) in found
+
+
+async def test_the_policy_is_said_where_the_alignment_can_not_be_looked_up(complete, found):
+    lines = await found(return_path=f"b@{'a.' * 122}example")
+
+    assert (Grade.GOOD, f"DMARC of {DOMAIN}: the policy is none") in lines
+    assert any(text.startswith(f"alignment of {DOMAIN}: can't be looked up") for _, text in lines)
+    assert not any(text.startswith(f"DMARC of {DOMAIN}: can't") for _, text in lines)
 
 
 async def test_the_ping_ends_before_the_core_would_end_it(complete, ping, set_ahead, monkeypatch):

@@ -1,7 +1,9 @@
 """The evaluation of SPF records: the examples of RFC 7208, its limits, and hostile records."""
 
 import asyncio
+import contextlib
 import ipaddress
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -305,6 +307,22 @@ async def test_a_record_of_hostile_length_is_refused_and_its_quote_is_short(chec
 
 async def test_an_ipv4_address_in_ipv6_form_is_an_ipv4_address(check):
     assert (await check("::ffff:192.0.2.1", "v=spf1 ip4:192.0.2.1 -all")).result == "pass"
+
+
+@pytest.mark.parametrize("hostile", ["a" * 9_900 + "\n", "a:" + "x" * 9_900 + "\n", "a:" + "%{d}" * 2_400 + "-"])
+def test_the_time_for_a_hostile_term_is_that_for_a_usual_record(hostile):
+    """With quadratic steps it would be a hundred times as long."""
+
+    def cpu(text):
+        parse_record.cache_clear()
+        begun = time.thread_time()
+        with contextlib.suppress(InvalidRecord):
+            parse_record(f"v=spf1 {text}")
+        return time.thread_time() - begun
+
+    # Each is timed beside the other, which other work on the machine slows down as much.
+    usual = "a:amazing.example " * 500
+    assert min(cpu(hostile) / cpu(usual) for _ in range(5)) < 2
 
 
 @given(st.text() | st.text("v=spf1 ip4:6/.-+~?%{}dirlxm0aceu_\\", max_size=200))
