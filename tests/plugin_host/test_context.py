@@ -300,7 +300,16 @@ async def test_warnings_are_bounded_and_show_no_secret(config, poller):
     assert len(found[1][1]) == sanitize.MAX_WARNING_LENGTH
     assert found[2:4] == [("plugins.one.key", unnamed), ("plugins.one", unnamed)]
     assert [problem for _, problem in found[4:]] == [
-        f"number {number}" for number in range(services.MAX_WARNINGS - 4)
+        *(f"number {number}" for number in range(services.MAX_WARNINGS - 4)),
+        "has more warnings than these: correct what they name, and check again",
+    ]
+
+
+async def test_warnings_that_are_just_not_too_many_are_all_there(config, poller):
+    poller.WARNINGS[:] = [("key", f"number {number}") for number in range(services.MAX_WARNINGS)] * 2
+
+    assert [problem for _, problem in await warnings_of(config)] == [
+        f"number {number}" for number in range(services.MAX_WARNINGS)
     ]
 
 

@@ -44,7 +44,10 @@ def _unsubscribe(
     own = ", ".join(one.name for one in senders if one.settings.own_unsubscribe)
     others = ", ".join(one.name for one in senders if not one.settings.own_unsubscribe)
     if own:
-        text = f"one-click unsubscribe through {own}: left to the provider (own_unsubscribe); look at a mail of it"
+        text = (
+            f"one-click unsubscribe through {own}: left to the provider (own_unsubscribe): see that a mail which it sent has "
+            "the header List-Unsubscribe-Post"
+        )
         yield Finding("note", key, text)
     if others and not client.unsubscribe:
         yield Finding(

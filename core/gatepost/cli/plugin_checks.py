@@ -64,7 +64,7 @@ async def _reports(settings: Settings, instance: Instance, key: str, *, live: bo
     except WebhookError:
         pass
     if url := settings.server.public_url.rstrip("/"):
-        text = f"reports, such as bounces, are taken at {url}/webhooks/{instance.name}"
+        text = f"reports: taken at {url}/webhooks/{instance.name}"
         return [Finding("good", key, text)] if live else []
     return [
         Finding(

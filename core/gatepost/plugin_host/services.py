@@ -14,7 +14,8 @@ from gatepost.plugin_host.stored_state import StoredState
 T = TypeVar("T")
 
 MAX_WARNINGS = 50
-"""Warnings of one instance, and as many confirmations and pieces of advice; further ones are dropped."""
+"""Warnings of one instance, and as many confirmations and pieces of advice; further ones are dropped. A last warning says so
+of warnings."""
 
 
 class ReportRecorder(Protocol):
@@ -65,8 +66,13 @@ class InstanceServices:
         text = sanitize.clean_warning(problem) or "the plugin warns without a text: report this to its author"
         name = sanitize.clean_warning(key)
         path = f"plugins.{self._name}"
+        warning = f"{path}.{name}" if name else path, text
         if len(self.warnings) < MAX_WARNINGS:
-            self.warnings[f"{path}.{name}" if name else path, text] = None
+            self.warnings[warning] = None
+        elif warning not in self.warnings:
+            self.warnings[path, "has more warnings than these: correct what they name, and check again"] = (
+                None
+            )
 
     def confirm(self, text: str) -> None:
         """Note what is in order, as ``Context.confirm`` promises. Never raises; drops what is no text."""

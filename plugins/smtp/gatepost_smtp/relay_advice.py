@@ -6,21 +6,28 @@ from gatepost_smtp.connection import ProbeResult
 from gatepost_smtp.dns_findings import Grade, Line
 from gatepost_smtp.settings import Settings
 
+_THIS_MACHINE = "localhost", "127.0.0.1", "::1"
+
 
 def describe_probe(probe: ProbeResult, settings: Settings) -> Iterator[Line]:
     """Yield a line about the connection, and those about what comes back after a mail."""
-    shown = [f"{settings.host} port {settings.effective_port()} answers"]
-    if probe.tls_version:
-        shown.append(f"{probe.tls_version} with a trusted certificate")
-    if settings.password:
-        shown.append("signed in")
-    yield Line(Grade.GOOD, f"connection: {', '.join(shown)}")
+    yield _connection(probe, settings)
     if probe.offers_reports:
         yield Line(Grade.GOOD, "DSN: the relay offers reports of deliveries")
     elif settings.wants_success:
         yield Line(Grade.PROBLEM, "DSN: the relay offers no reports of deliveries, so none will come")
     if settings.webhook_secret:
         yield _bounces(settings)
+
+
+def _connection(probe: ProbeResult, settings: Settings) -> Line:
+    encryption = f"{probe.tls_version} with a trusted certificate" if probe.tls_version else "without TLS"
+    sign_in = ", signed in" if settings.password else ""
+    text = f"connection: {settings.host} port {settings.effective_port()} answers, {encryption}{sign_in}"
+    if probe.tls_version or settings.host in _THIS_MACHINE:
+        return Line(Grade.GOOD, text)
+    text += '. If the way to it is not your own network alone, set security to "starttls" or "tls"'
+    return Line(Grade.UNKNOWN, text)
 
 
 def _bounces(settings: Settings) -> Line:

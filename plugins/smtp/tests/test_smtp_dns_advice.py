@@ -14,11 +14,13 @@ from gatepost.model import Secret
 from gatepost.plugin_host.sanitize import clean_warning
 from gatepost.testing.fakes import FakeCore
 from gatepost_smtp import Settings, SmtpRelay, dns_lookup
+from gatepost_smtp.connection import ProbeResult
 from gatepost_smtp.deadline import Deadline
 from gatepost_smtp.dkim_keys import dns_record, load_keys
 from gatepost_smtp.dns_advice import check_records
 from gatepost_smtp.dns_findings import Grade, lines
 from gatepost_smtp.dns_lookup import Dns
+from gatepost_smtp.relay_advice import describe_probe
 from gatepost_smtp.settings import DkimKey
 from gatepost_smtp.testing.dns_server import DnsServer
 
@@ -420,9 +422,7 @@ async def test_what_was_found_before_the_time_is_over_is_said_and_the_rest_is_na
     ]
 
 
-async def test_what_a_check_had_found_when_the_time_was_over_is_said(
-    complete, found, set_ahead, monkeypatch
-):
+async def test_what_a_check_had_found_when_the_time_was_over_is_said(complete, found, set_ahead, monkeypatch):
     complete.publish("relay.example", "A", PUBLIC, OTHER)
     complete.silent_names = {"1.1.1.1.in-addr.arpa"}
     monkeypatch.setattr(dns_lookup, "_SECONDS", 2 * LONG)
@@ -507,7 +507,7 @@ async def test_the_ping_ticks_off_what_it_has_looked_at(complete, sink, ping):
 
     assert core.warnings == []
     assert core.confirmations[:3] == [
-        f"connection: 127.0.0.1 port {sink.port} answers",
+        f"connection: 127.0.0.1 port {sink.port} answers, without TLS",
         "DSN: the relay offers reports of deliveries",
         f"DKIM of {DOMAIN} (gp1): the public key is published",
     ]
@@ -518,6 +518,26 @@ async def test_the_ping_ticks_off_what_it_has_looked_at(complete, sink, ping):
         ),
         "PTR of 127.0.0.1: no public address. If other machines deliver its mails, each of their addresses must have a name",
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "tls_version", "grade", "shown"),
+    [
+        ("relay.example", "TLSv1.3", Grade.GOOD, "TLSv1.3 with a trusted certificate"),
+        ("localhost", "", Grade.GOOD, "without TLS"),
+        (
+            "relay.example",
+            "",
+            Grade.UNKNOWN,
+            "without TLS. If the way to it is not your own network alone, set security",
+        ),
+    ],
+)
+def test_a_connection_without_tls_is_ticked_off_on_this_machine_only(host, tls_version, grade, shown):
+    [line] = describe_probe(ProbeResult(tls_version, offers_reports=False), Settings(host=host, port=25))
+
+    assert line.grade is grade
+    assert line.text.startswith(f"connection: {host} port 25 answers, {shown}")
 
 
 async def test_the_ping_warns_of_what_is_missing(server, ping):

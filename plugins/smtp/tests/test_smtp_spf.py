@@ -309,7 +309,9 @@ async def test_an_ipv4_address_in_ipv6_form_is_an_ipv4_address(check):
     assert (await check("::ffff:192.0.2.1", "v=spf1 ip4:192.0.2.1 -all")).result == "pass"
 
 
-@pytest.mark.parametrize("hostile", ["a" * 9_900 + "\n", "a:" + "x" * 9_900 + "\n", "a:" + "%{d}" * 2_400 + "-"])
+@pytest.mark.parametrize(
+    "hostile", ["a" * 9_900 + "\n", "a:" + "x" * 9_900 + "\n", "a:" + "%{d}" * 2_400 + "-"]
+)
 def test_the_time_for_a_hostile_term_is_that_for_a_usual_record(hostile):
     """With quadratic steps it would be a hundred times as long."""
 

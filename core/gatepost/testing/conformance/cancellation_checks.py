@@ -80,7 +80,9 @@ async def _send_and_cancel(harness: Harness, running: RunningPlugin, count: int)
     try:
         await wait_until(
             lambda: provider.attempts >= begun or any(task.done() for task in tasks),
-            lambda: f"the provider saw {provider.attempts - begun + count} of {count} messages sent concurrently",
+            lambda: (
+                f"the provider saw {provider.attempts - begun + count} of {count} messages sent concurrently"
+            ),
         )
     finally:
         # Also where the provider has not seen them all: none may go on after the check.
