@@ -69,7 +69,7 @@ async def _collect(check: _Check, found: list[DnsFinding], slots: asyncio.Semaph
     async with slots:
         try:
             async for finding in check.findings:
-                found.append(finding)
+                found.append(finding)  # noqa: PERF401  a comprehension would lose them with an error
         except LookupFailed as error:
             found.append(DnsFinding(check.topic, check.subject, f"can't be looked up: {error}"))
 
