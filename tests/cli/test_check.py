@@ -136,6 +136,15 @@ def test_a_setting_that_is_probably_a_mistake_is_a_warning(run_check, old, new, 
     assert [line for line in output.splitlines() if line.strip().startswith(f"! {where}")], output
 
 
+def test_a_plugin_that_hears_reports_itself_needs_no_public_url(run_check):
+    output = run_check(
+        ('public_url = "https://gate.example"', ""),
+        ('use = "smtp"', 'use = "smtp"\nbounce_listen = "127.0.0.1:2525"'),
+    )
+
+    assert "server.public_url" not in output
+
+
 def test_with_a_certificate_no_proxy_is_asked_for(run_check, tmp_path):
     (tmp_path / "cert.pem").write_text("no certificate")
     (tmp_path / "key.pem").write_text("no key")

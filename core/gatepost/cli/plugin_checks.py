@@ -66,10 +66,5 @@ async def _reports(settings: Settings, instance: Instance, key: str, *, live: bo
     if url := settings.server.public_url.rstrip("/"):
         text = f"reports: taken at {url}/webhooks/{instance.name}"
         return [Finding("good", key, text)] if live else []
-    return [
-        Finding(
-            "warning",
-            "server.public_url",
-            f"is not set: {instance.name} can't tell its provider where to send reports. Set the URL there yourself",
-        )
-    ]
+    problem = f"is not set: {instance.name} can't tell its provider where to send reports. Set the URL there yourself"
+    return [] if instance.reports_itself else [Finding("warning", "server.public_url", problem)]

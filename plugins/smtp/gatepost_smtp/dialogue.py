@@ -58,6 +58,12 @@ class Dialogue(asyncio.Protocol):
         return self._error is None and not self._transport.is_closing()
 
     @property
+    def tls_version(self) -> str:
+        """The version of TLS, such as TLSv1.3; empty without TLS."""
+        tls = self._transport.get_extra_info("ssl_object")
+        return tls.version() if tls else ""
+
+    @property
     def has_unsent(self) -> bool:
         """Whether a part of what was written has not left yet."""
         return self._transport.get_write_buffer_size() > 0

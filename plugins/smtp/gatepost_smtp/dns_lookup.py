@@ -43,8 +43,8 @@ class Dns:
             return [*await self.addresses_of_version(host, 4), *await self.addresses_of_version(host, 6)]
 
     async def addresses_of_version(self, name: str, version: int) -> list[str]:
-        """Return the IPv4 or the IPv6 addresses of a name."""
-        return [record.address for record in await self._records(name, "A" if version == 4 else "AAAA")]
+        """Return the IPv4 or the IPv6 addresses of a name, sorted: servers shuffle them."""
+        return sorted(record.address for record in await self._records(name, "A" if version == 4 else "AAAA"))
 
     async def names(self, address: str) -> list[str]:
         """Return the names of an address."""

@@ -33,6 +33,8 @@ def _connection(probe: ProbeResult, settings: Settings) -> Line:
 def _bounces(settings: Settings) -> Line:
     if settings.bounce_domain:
         text = f"bounces: go to {settings.bounce_domain}, with a signed return path for each message"
+        if settings.bounce_listen:
+            text += f", and the gateway takes them at {settings.bounce_listen}"
         return Line(Grade.GOOD, text)
     if settings.return_path:
         return Line(Grade.GOOD, f"bounces: go to a mailbox at {settings.return_path.rpartition('@')[2]}")
