@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from gatepost.config.client import Client
 from gatepost.config.networks import Network
-from gatepost.config.numbers import MAX_PER_SECOND, MAX_SECONDS, Seconds
+from gatepost.config.numbers import MAX_LIMIT, MAX_PER_SECOND, MAX_SECONDS, Seconds
 from gatepost.config.routes import Routes
 from gatepost.model import Channel, Secret
 
@@ -170,6 +170,18 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ()
 
 
+class Warmup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How few sends a new domain or address begins with, and how fast they become more."""
+
+    first: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="sends in the first period at most")] = (
+        msgspec.field(name="from")
+    )
+    factor: Annotated[
+        float, Meta(ge=1, le=10, description="how many times as many the next period may have")
+    ] = 1.5
+    per: Annotated[Literal["day", "hour"], Meta(description="the period, by the clock in UTC")] = "day"
+
+
 class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One configured plugin: the keys of the core, and the plugin's own as its settings_type."""
 
@@ -184,6 +196,13 @@ class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="sends that start each second, of all replicas together on PostgreSQL; 0: unlimited",
         ),
     ] = 0.0
+    warmup: Annotated[
+        Warmup | None,
+        Meta(
+            description="few sends a day at first, and more while few fail, for a new domain or address",
+            examples=[{"from": 500, "factor": 1.5, "per": "day"}],
+        ),
+    ] = None
     timeout: Annotated[Seconds, Meta(description="seconds that a send may take")] = 10.0
     blocks: Annotated[
         bool,
@@ -215,6 +234,7 @@ CORE_KEYS = (
     "use",
     "concurrency",
     "per_second",
+    "warmup",
     "timeout",
     "blocks",
     "merge",

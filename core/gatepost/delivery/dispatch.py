@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gatepost.delivery.in_flight import InFlight
@@ -16,6 +16,7 @@ from gatepost.observe import logs
 from gatepost.outbox import Claim, Outbox, Queue, polling
 from gatepost.outbox.claims import ClaimBatch, ClaimRequest
 from gatepost.outbox.states import State
+from gatepost.outbox.warmup_steps import Place
 
 MAX_LEAD = 5.0
 """Seconds; turns are not taken further ahead, however long lookups take."""
@@ -33,6 +34,8 @@ class Assignment(NamedTuple):
     """When the turn is, by the clock of the worker."""
     alone: bool = False
     """Whether no other message is in flight meanwhile."""
+    place: Place | None = None
+    """Its place, where the member warms up."""
 
 
 class Preparation:
@@ -109,13 +112,15 @@ class Dispatch:
             if not deals:
                 return None
             member = deals[0].members[0]
-            wait = await take_slot(self._outbox, member, self._clock())
-            return None if wait is None else Assignment(claim, member, route, self._clock() + wait)
-        slot = await self.waiting.wait(claim, route)
-        if slot is None:
+            slot = await take_slot(self._outbox, member, self._clock())
+            if slot is None:
+                return None
+            return Assignment(claim, member, route, self._clock() + slot.wait, place=slot.place)
+        given = await self.waiting.wait(claim, route)
+        if given is None:
             return None
-        member, turn_at = slot
-        return Assignment(claim, member, route, turn_at)
+        member, turn_at, place = given
+        return Assignment(claim, member, route, turn_at, place=place)
 
     def _note_failed_claim(self, error: StoreError) -> None:
         _log.warning("claim_failed", reason=str(error))
@@ -171,7 +176,7 @@ class Dispatch:
     def _begin_batch(self, deal: Deal, batch: ClaimBatch, *, alone: bool) -> None:
         if batch.exhausted and not alone:
             self._due.pop(deal.demand.queue, None)
-        self._defer(deal.members, batch.next_claim_at)
+        self._defer(deal.members, batch)
         now = self._clock()
         shared = _turns_by_member(deal, batch)
         is_waiting = not deal.demand.queue.id
@@ -180,17 +185,20 @@ class Dispatch:
             wait = member.throttle.begin(now)
             if shared and member.rate:
                 wait = shared[member.name].popleft() - time.monotonic()
+            place = batch.places.get(member.name)
             if is_waiting:
-                self.waiting.give(deal.demand, member, now + wait)
+                self.waiting.give(deal.demand, member, now + wait, place)
             else:
-                self._begin(Assignment(claim, member, deal.demand.route, now + wait, alone))
+                self._begin(Assignment(claim, member, deal.demand.route, now + wait, alone, place))
 
-    def _defer(self, members: Sequence[Member], next_claim_at: Mapping[str, float]) -> None:
-        """Claim nothing for an instance without turns until there are new ones."""
-        for member in members if next_claim_at else ():
-            if moment := next_claim_at.get(member.name):
-                now = self._clock()
+    def _defer(self, members: Sequence[Member], batch: ClaimBatch) -> None:
+        """Claim nothing for an instance without turns or places until there are new ones."""
+        for member in members if batch.next_claim_at or batch.full_until else ():
+            now = self._clock()
+            if moment := batch.next_claim_at.get(member.name):
                 member.throttle.defer(now, moment - time.monotonic())
+            if member.warmup and (moment := batch.full_until.get(member.name)):
+                member.warmup.full_until = now + moment - time.monotonic()
 
 
 def _turns_by_member(deal: Deal, batch: ClaimBatch) -> dict[str, deque[float]]:
@@ -203,6 +211,7 @@ def _turns_by_member(deal: Deal, batch: ClaimBatch) -> dict[str, deque[float]]:
 
 def _request(deal: Deal, state: State, lead: float) -> ClaimRequest:
     rates = [member.rate for member in deal.members]
+    warms_up = any(member.warmup for member in deal.usable)
     return ClaimRequest(
         deal.demand.queue,
         len(deal.members),
@@ -210,4 +219,7 @@ def _request(deal: Deal, state: State, lead: float) -> ClaimRequest:
         state=state,
         rates=rates if any(rates) or not deal.demand.queue.id else (),
         lead=lead,
+        warmups=[member.warmup.plan if member.warmup else None for member in deal.members]
+        if warms_up
+        else (),
     )

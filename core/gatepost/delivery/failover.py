@@ -17,6 +17,7 @@ from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.observe.redaction import redaction_scope
 from gatepost.outbox import Claim, Outbox, Try
+from gatepost.outbox.warmup_steps import Place
 
 REPEATED = "repeated after an uncertain answer"
 """Why an instance was chosen that had the message a moment ago."""
@@ -33,6 +34,7 @@ class Delivery:
         "content",
         "expires_at",
         "lacking",
+        "places",
         "private",
         "sending",
         "template",
@@ -52,6 +54,8 @@ class Delivery:
         """The last answer of an instance."""
         self.tries: list[Try] = []
         """The tries so far."""
+        self.places: list[Place] = []
+        """The places that were taken for it, of members that warm up."""
         self.content = b""
         """The content to store for the next attempt; empty: the stored content stays."""
         self.template = ""
@@ -60,6 +64,14 @@ class Delivery:
         """Values in the message that are in none of the contact's attributes in this form."""
         self.lacking: Sequence[str] = ()
         """Names of attributes that merge fields were to show and the contact lacks."""
+
+    @property
+    def unused_places(self) -> list[Place]:
+        """The places with which nothing was sent: a send that the instance did not take does not count."""
+        sent = {one.instance for one in self.tries if one.outcome != "unavailable"}
+        # A message has one place of an instance at a time: a later one replaces that of a period that has ended.
+        used = {one.instance: one for one in self.places if one.instance in sent}
+        return [one for one in self.places if used.get(one.instance) is not one]
 
 
 class Failover:
@@ -95,12 +107,13 @@ class Failover:
                 break
             if is_paused(self._paused, delivery.claim.queue, member.name):
                 continue
-            wait = await take_slot(self._outbox, member, self._clock())
-            if wait is None:
+            slot = await take_slot(self._outbox, member, self._clock())
+            if slot is None:
                 continue
+            delivery.places += filter(None, [slot.place])
             # The lease was measured for the first member, which may be much faster than this one.
             self._leases.hold(delivery.claim, member.lease, renew_in=0.0)
-            await wait_for_turn(member, wait)
+            await wait_for_turn(member, slot.wait)
             choice = f"after {answer.instance} was unavailable"
             another = attempt.with_another_key(message, len(delivery.tries))
             answer = await self._send(member, delivery, route.for_member(another, member), choice)

@@ -105,8 +105,8 @@ class Planner:
 
     def _assign_split(self, deal: Deal, claims: Sequence[Claim]) -> list[Member]:
         """Assign each message by the shares for its country; the plan could only guess the countries."""
-        if any(member.rate for member in deal.usable):
-            # Turns were taken for the planned members.
+        if any(member.rate or member.warmup for member in deal.usable):
+            # Turns and places were taken for the planned members.
             slots = Counter(deal.members[: len(claims)])
         else:
             slots = Counter(deal.members) + Counter({one: self._spare[one.name] for one in deal.usable})

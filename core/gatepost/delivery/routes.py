@@ -1,5 +1,6 @@
 """The routes as the worker uses them: their members, and which of them gets the next message."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -10,7 +11,9 @@ from gatepost.delivery.leases import lease_for
 from gatepost.links.mail import without_unsubscribe
 from gatepost.model import Channel, Email, Sms
 from gatepost.outbox import Fallback, Queue
+from gatepost.outbox.startup import warmup_plan
 from gatepost.outbox.turns import Rate, shared_rate
+from gatepost.outbox.warmup_steps import Warmup
 from gatepost.plugin_host.instances import Instance
 from gatepost.routing.shares import NO_SHARES, Shares
 from gatepost.routing.split import Split
@@ -20,6 +23,15 @@ MAX_CHOICE_LENGTH = 200
 """Characters of the text that says why an instance was chosen."""
 
 
+class WarmingUp:
+    """The warm-up of an instance, as this process knows it."""
+
+    def __init__(self, plan: Warmup) -> None:
+        self.plan = plan
+        self.full_until = -math.inf
+        """Until when other members get its messages, because no place is left; by the clock of the worker."""
+
+
 class RouteMember(NamedTuple):
     """A sending instance and its throttle; an instance on two routes is one member of both."""
 
@@ -27,6 +39,7 @@ class RouteMember(NamedTuple):
     throttle: Throttle
     rate: Rate | None = None
     """The rate, where the replicas share it."""
+    warmup: WarmingUp | None = None
 
     @property
     def name(self) -> str:
@@ -54,7 +67,8 @@ def route_member(
     rate = shared_rate(settings.name, settings.per_second) if shared and settings.per_second else None
     per_second = 0.0 if rate else settings.per_second
     throttle = Throttle(concurrency=settings.concurrency, per_second=per_second, clients=clients)
-    return RouteMember(instance, throttle, rate)
+    plan = warmup_plan(settings)
+    return RouteMember(instance, throttle, rate, WarmingUp(plan) if plan else None)
 
 
 class Lookups(NamedTuple):
@@ -64,14 +78,22 @@ class Lookups(NamedTuple):
     lease: float
     name: str = ""
     rate: None = None
+    warmup: None = None
 
 
 Member: TypeAlias = RouteMember | Lookups
 """What has slots for messages."""
 
 
+def is_full(member: Member, now: float) -> bool:
+    """Return whether the cap of a member that warms up is used."""
+    return member.warmup is not None and now < member.warmup.full_until
+
+
 def is_usable(member: Member, now: float) -> bool:
-    """Return whether a member works, also where it has no free slot: a busy member is waited for."""
+    """Return whether a member works and is not full, also where it has no free slot: a busy member is waited for."""
+    if is_full(member, now):
+        return False
     state = member.throttle.state(now)
     return state is BreakerState.USABLE or (
         state is BreakerState.PROBING and member.throttle.sends_allowed(now) > 0
@@ -178,7 +200,7 @@ class SendingRoute:
             if member.name not in paused
             and (not is_usable(member, now) or (member in usable and not member.throttle.sends_allowed(now)))
         ]
-        waits = [member.throttle.next_allowed_in(now) for member in candidates]
+        waits = [_next_allowed_in(member, now) for member in candidates]
         return min((wait for wait in waits if wait is not None), default=None)
 
     def members_after(self, member: RouteMember) -> Sequence[RouteMember]:
@@ -193,7 +215,7 @@ class SendingRoute:
         if not self.is_split and member is self.members[0]:
             return self._first_choice
         resting = "".join(
-            f"; {other.name} rests"
+            f"; {other.name} {'is at its warm-up cap' if is_full(other, now) else 'rests'}"
             for other in self.members
             if other is not member and not is_usable(other, now)
         )
@@ -214,6 +236,14 @@ class SendingRoute:
         chosen = split.choose(unusable, self._shares.factors(self.name, country))
         assert chosen is not None, "no usable member"
         return names[chosen]
+
+
+def _next_allowed_in(member: Member, now: float) -> float | None:
+    """Return the seconds until a member may get a message that gets none now; None where that takes the end of a send."""
+    wait = member.throttle.next_allowed_in(now)
+    if wait is None or not member.warmup:
+        return wait
+    return max(wait, member.warmup.full_until - now)
 
 
 def sending_routes(

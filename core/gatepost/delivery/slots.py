@@ -1,13 +1,17 @@
-"""Slots and turns: when a message may be handed to a member of its route."""
+"""Slots, turns and places: when a message may be handed to a member of its route."""
 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
 
-from gatepost.delivery.routes import Member, RouteMember
+from gatepost.delivery.routes import Member, RouteMember, is_full
 from gatepost.errors import StoreError
 from gatepost.outbox import Outbox
 from gatepost.outbox.turns import CLAIM_INTERVAL, replace_turns, take_turns
+from gatepost.outbox.warmup_steps import Place
+from gatepost.outbox.warmups import take_places
 
 MAX_TURN_WAIT = 5.0
 """Seconds for which a message that missed its turn asks for another one, while another transaction has the turns."""
@@ -16,13 +20,25 @@ TURN_TOLERANCE = 0.05
 """Seconds by which a send may be later than its turn. A message that is later takes another turn."""
 
 
-async def take_slot(outbox: Outbox, member: Member, now: float) -> float | None:
-    """Take a slot and a turn; return the seconds until that turn, None where a slot or a turn is missing."""
-    if not member.throttle.sends_allowed(now):
+class SlotTaken(NamedTuple):
+    """A slot of a member, with what else a send needs."""
+
+    wait: float
+    """Seconds until its turn."""
+    place: Place | None
+    """None where the member does not warm up."""
+
+
+async def take_slot(outbox: Outbox, member: Member, now: float) -> SlotTaken | None:
+    """Take a slot, a turn and, where the member warms up, a place; None where any of them is missing."""
+    if is_full(member, now) or not member.throttle.sends_allowed(now):
         return None
     wait = member.throttle.begin(now)
     shared = await shared_turn_in(outbox, member)
-    return None if shared is None else max(wait, shared)
+    if shared is None:
+        return None
+    place = await _new_place(outbox, member)
+    return None if member.warmup and place is None else SlotTaken(max(wait, shared), place)
 
 
 async def shared_turn_in(outbox: Outbox, member: Member) -> float | None:
@@ -41,6 +57,20 @@ async def shared_turn_in(outbox: Outbox, member: Member) -> float | None:
         if turn is None:
             member.throttle.release()
     return None if turn is None else turn - time.monotonic()
+
+
+async def _new_place(outbox: Outbox, member: Member) -> Place | None:
+    """Take a place of a member that has a slot and warms up; None, and the slot is free again, where there is none."""
+    if member.warmup is None:
+        return None
+    place = None
+    with suppress(StoreError):
+        try:
+            place = await outbox.change(take_places, member.warmup.plan)
+        finally:
+            if place is None:
+                member.throttle.release()
+    return place
 
 
 async def new_turn_in(outbox: Outbox, member: RouteMember) -> float | None:
@@ -77,10 +107,13 @@ async def wait_for_turn(member: Member, seconds: float) -> None:
         raise
 
 
-async def reach_turn(outbox: Outbox, member: RouteMember, turn_at: float, clock: Callable[[], float]) -> bool:
+async def reach_turn(
+    outbox: Outbox, member: RouteMember, turn_at: float, places: list[Place], clock: Callable[[], float]
+) -> bool:
     """Wait until a message that is ready may be sent: at its turn, or at a later one if it is late for that.
 
-    Return False, and the slot is free again, where the store gave no later turn.
+    A member that warms up has the last of the ``places`` for it. If the period of that has ended, another one is taken and
+    added. Return False, and the slot is free again, where the store gave no later turn or no place.
     """
     await wait_for_turn(member, turn_at - clock())
     # Several late sends would begin together, and exceed the rate.
@@ -90,4 +123,9 @@ async def reach_turn(outbox: Outbox, member: RouteMember, turn_at: float, clock:
             return False
         turn_at = clock() + wait
         await wait_for_turn(member, wait)
+    while member.warmup and time.monotonic() >= places[-1].until:
+        place = await _new_place(outbox, member)
+        if place is None:
+            return False
+        places.append(place)
     return True

@@ -3,13 +3,18 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from gatepost.delivery.planner import Demand
 from gatepost.delivery.routes import Member, SendingRoute
 from gatepost.outbox import Claim, Queue
+from gatepost.outbox.warmup_steps import Place
 
 SLOT_TIMEOUT = 2.0
 """Seconds that a claimed message waits for a slot; then it is queued again, so that others get their turn."""
+
+
+GivenSlot: TypeAlias = tuple[Member, float, Place | None]
 
 
 class Slot:
@@ -19,8 +24,8 @@ class Slot:
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
-        self.member: asyncio.Future[tuple[Member, float]] = asyncio.get_running_loop().create_future()
-        """The member that has a slot and a turn for the message, and when that turn is."""
+        self.member: asyncio.Future[GivenSlot] = asyncio.get_running_loop().create_future()
+        """The member that has a slot for the message, when its turn is, and its place where the member warms up."""
 
 
 class WaitingRoom:
@@ -41,16 +46,16 @@ class WaitingRoom:
         _route, slots = self._waiting.get(demand.queue, (None, ()))
         return [slot.claim for slot, _ in zip(slots, range(count), strict=False)]
 
-    def give(self, demand: Demand, member: Member, turn_at: float) -> None:
+    def give(self, demand: Demand, member: Member, turn_at: float, place: Place | None) -> None:
         """Give a slot, which the throttle has noted, to the message of a demand that has waited longest."""
         _route, slots = self._waiting[demand.queue]
         slot = slots.popleft()
         if not slots:
             del self._waiting[demand.queue]
-        slot.member.set_result((member, turn_at))
+        slot.member.set_result((member, turn_at, place))
 
-    async def wait(self, claim: Claim, route: SendingRoute) -> tuple[Member, float] | None:
-        """Wait for a slot; return the member that has one and the time of the turn, None after SLOT_TIMEOUT."""
+    async def wait(self, claim: Claim, route: SendingRoute) -> GivenSlot | None:
+        """Wait for a slot; return it, None after SLOT_TIMEOUT."""
         channel, name = route.key
         # No queue of the store has the id 0.
         queue = Queue(0, channel, name, claim.client)

@@ -120,6 +120,7 @@ class DeliveryWorker:
         result: SendResult | None = None
         claim = assignment.claim
         delivery = Delivery(claim, self._clock())
+        delivery.places += filter(None, [assignment.place])
         try:
             if claim.missing_key:
                 result = self._hold_back(assignment)
@@ -139,7 +140,9 @@ class DeliveryWorker:
             # The slot is free before the result is on disk: the next message is claimed in the same transaction.
             self._outbox.queue_signals.event.set()
             if result is not None:
-                result = msgspec.structs.replace(result, content=delivery.content, tries=delivery.tries)
+                result = msgspec.structs.replace(
+                    result, content=delivery.content, tries=delivery.tries, unused=delivery.unused_places
+                )
                 attempt.log_tries(self._outbox.trail, claim, delivery.tries)
                 await polling.record(
                     self._outbox.finish, claim, result, on_lost=_log_lost_claim, on_error=_log_not_recorded
@@ -172,7 +175,7 @@ class DeliveryWorker:
             return message
         if member.rate:
             self._dispatch.preparation.note(self._clock() - begun_at)
-        if not await reach_turn(self._outbox, member, assignment.turn_at, self._clock):
+        if not await reach_turn(self._outbox, member, assignment.turn_at, delivery.places, self._clock):
             return attempt.retry_result(delivery.claim, "it missed its turn at its instance")
         answer = await self._failover.send(delivery, message, member, assignment.route)
         return self._result(delivery.claim, answer)
@@ -184,12 +187,14 @@ class DeliveryWorker:
         if route and assignment.member in route.members:
             return await self._send(delivery, assignment._replace(route=route))
         try:
-            slot = await self._slot(assignment, route)
+            slot = await self._slot(delivery, assignment, route)
         finally:
             assignment.member.throttle.release()
         return slot if isinstance(slot, SendResult) else await self._send(delivery, slot)
 
-    async def _slot(self, assignment: Assignment, route: SendingRoute | None) -> Assignment | SendResult:
+    async def _slot(
+        self, delivery: Delivery, assignment: Assignment, route: SendingRoute | None
+    ) -> Assignment | SendResult:
         """Wait for a slot of a route; return the assignment, or the result of a message without a slot."""
         claim = assignment.claim
         if route is None:
@@ -197,6 +202,7 @@ class DeliveryWorker:
         slot = await self._dispatch.wait_for_slot(assignment, route)
         if slot is None:
             return attempt.retry_result(claim, "no instance of its route was free")
+        delivery.places += filter(None, [slot.place])
         self._leases.hold(claim, slot.member.lease, renew_in=0.0)
         return slot
 
@@ -218,7 +224,7 @@ class DeliveryWorker:
                     return attempt.final_result(claim, State.REJECTED, moved.problem)
                 return None
             route = self._routes.find(claim.channel, decision.route).following(claim.passed)
-            slot = await self._slot(assignment, route)
+            slot = await self._slot(delivery, assignment, route)
         finally:
             assignment.member.throttle.release()
         return slot if isinstance(slot, SendResult) else await self._send(delivery, slot, lookup)

@@ -18,6 +18,8 @@ from gatepost.outbox.states import State
 from gatepost.outbox.suppressions import reason_of_message
 from gatepost.outbox.transaction import DialectPair, Transaction
 from gatepost.outbox.turns import Rate, Turns
+from gatepost.outbox.warmup_steps import Place, Warmup
+from gatepost.outbox.warmups import Places
 from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, Watermark, claim_progress
 
 
@@ -36,6 +38,8 @@ class ClaimRequest(NamedTuple):
     """The rate of the instance of each message, where the replicas share it; a claim stops where no turn is left."""
     lead: float = 0.0
     """Seconds that a message needs lately between its claim and its send; no turn is earlier."""
+    warmups: Sequence[Warmup | None] = ()
+    """The warm-up of the instance of each message, if it has one; a claim stops where no place is left."""
 
 
 class ClaimBatch(NamedTuple):
@@ -43,12 +47,16 @@ class ClaimBatch(NamedTuple):
 
     claims: list[Claim]
     progress: ClaimProgress | None
-    """None: no turn was left, or only turns were asked for."""
+    """None: no turn or place was left, or only these were asked for."""
     turns: Sequence[float]
     """For each claim, or for each message that only needs a turn, its turn at its instance, as a time of the process's
     monotonic clock. Empty where no rate is shared."""
     next_claim_at: Mapping[str, float]
     """Instances without turns left, and when a claim should try again, by the monotonic clock."""
+    places: Mapping[str, Place]
+    """By instance that warms up the place of each of its messages."""
+    full_until: Mapping[str, float]
+    """Instances without places left, and until when others get their messages, by the monotonic clock."""
 
     @property
     def exhausted(self) -> bool:
@@ -93,7 +101,10 @@ def claim(tx: Transaction, calls: Sequence[Sequence[ClaimRequest]]) -> list[list
     rates = {rate for requests in calls for request in requests for rate in request.rates if rate}
     lead = max((request.lead for requests in calls for request in requests), default=0.0)
     turns = Turns(tx, rates, lead)
-    batches = [[_claim(tx, request, turns) for request in requests] for requests in calls]
+    places = Places(
+        tx, {plan for requests in calls for request in requests for plan in request.warmups if plan}
+    )
+    batches = [[_claim(tx, request, turns, places) for request in requests] for requests in calls]
     turns.store()
     return batches
 
@@ -139,15 +150,27 @@ _claim_statement = partial(
 _claim_due = DialectPair(_claim_statement(postgresql=False), _claim_statement(postgresql=True))
 
 
-def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
-    limit = turns.available(request.rates, request.limit)
-    if not limit:
-        return ClaimBatch([], None, (), turns.next_claim_at())
-    if not request.queue.id:
-        # These messages are claimed already, and wait for an instance in this process.
-        return ClaimBatch(
-            [], None, [turns.take(rate) for rate in request.rates[:limit]], turns.next_claim_at()
-        )
+def _claim(tx: Transaction, request: ClaimRequest, turns: Turns, places: Places) -> ClaimBatch:
+    limit = places.available(request.warmups, turns.available(request.rates, request.limit))
+    claims: list[Claim] = []
+    progress = None
+    # Messages without a queue are claimed already, and wait for an instance in this process.
+    if limit and request.queue.id:
+        claims, progress = _claim_due_messages(tx, request, limit)
+        limit = len(claims)
+    return ClaimBatch(
+        claims,
+        progress,
+        [turns.take(rate) for rate in request.rates[:limit]],
+        {**places.next_claim_at(), **turns.next_claim_at()},
+        {place.instance: place for plan in request.warmups[:limit] if (place := places.take(plan))},
+        places.full_until(),
+    )
+
+
+def _claim_due_messages(
+    tx: Transaction, request: ClaimRequest, limit: int
+) -> tuple[list[Claim], ClaimProgress]:
     rows = tx.execute(
         _claim_due,
         of_queue=request.queue.id,
@@ -176,8 +199,7 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
         )
         for row in rows
     ]
-    moments = [turns.take(rate) for rate in request.rates[: len(claims)]]
-    return ClaimBatch(claims, claim_progress(tx, rows, limit), moments, turns.next_claim_at())
+    return claims, claim_progress(tx, rows, limit)
 
 
 class _Content(TypedDict, total=False):

@@ -6,13 +6,13 @@ from functools import partial
 
 from gatepost.errors import StoreBroken
 from gatepost.observe.trail import Trail
-from gatepost.outbox import audit_chain, callbacks, claims, counters, plugin_state, turns
+from gatepost.outbox import audit_chain, callbacks, claims, counters, plugin_state, turns, warmups
 from gatepost.outbox.group_commit import Database, GroupCommit
 from gatepost.outbox.measurements import Measurements
 from gatepost.outbox.reports import log_statuses
 from gatepost.outbox.transaction import Transaction
 
-_NOT_REPEATABLE = (claims.claim, callbacks.claim_callbacks, *turns.WORK, plugin_state.replace)
+_NOT_REPEATABLE = (claims.claim, callbacks.claim_callbacks, *turns.WORK, *warmups.WORK, plugin_state.replace)
 
 LANES = 4
 """On PostgreSQL: for accepting, sending, reports, and callbacks."""

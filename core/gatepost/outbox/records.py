@@ -8,6 +8,7 @@ import msgspec
 from gatepost.content_keys import ContentKeys
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox.states import State
+from gatepost.outbox.warmup_steps import Place, Warmup
 
 OUR_ID = {"id": "ext_message_id"}
 """Renames ``id`` in JSON for operators: to the name that a message's id has in the contract with Smartico."""
@@ -169,6 +170,8 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
     status: Status | None = None
     """REJECTED: a further status, which the answer proves about the user."""
+    unused: Sequence[Place] = ()
+    """The places of instances that warm up with which nothing was sent."""
     content: bytes = b""
     """Replaces the stored content if the message is to be tried again; empty: the content stays as it is."""
 
@@ -272,15 +275,8 @@ class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def changes(self) -> int:
         """The number of rows changed; zero means that there was nothing to do."""
-        return (
-            self.expired_claims
-            + self.requeued
-            + self.held
-            + self.passed
-            + self.failed
-            + self.clock_corrections
-            + self.callbacks
-        )
+        waiting = self.expired_claims + self.requeued + self.held + self.passed
+        return waiting + self.failed + self.clock_corrections + self.callbacks
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,5 +292,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The routes with ``next_after``, by channel and name."""
     balanced: frozenset[str] = frozenset()
     """The names of the split routes that follow receipts: what they send and what of it is delivered is counted."""
+    warmups: Mapping[str, Warmup] = {}
+    """The warm-ups of instances, by their names."""
     content_keys: ContentKeys = ContentKeys()
     """How contents are stored."""

@@ -10,7 +10,15 @@ from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.observe.trail import Trail
-from gatepost.outbox import counters, late_acceptances, provider_ids, receipt_counts, statistics, suppressions
+from gatepost.outbox import (
+    counters,
+    late_acceptances,
+    provider_ids,
+    receipt_counts,
+    statistics,
+    suppressions,
+    warmup_counts,
+)
 from gatepost.outbox.fallback_store import MatchedEvent, follow_reports, store_progress
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage, NewStatus, RecordResult, ReportedEvents
@@ -65,7 +73,10 @@ def record(tx: Transaction, reports: Sequence[ReportedEvents]) -> list[Recording
     matched, unknown = _match(reports, rows, by_provider_id)
     progress, to_add = follow_reports(tx, rows, matched)
     provider_ids.record_reported_ids(tx, rows, matched)
+    known = len(tx.new_statuses)
     added = append_statuses(tx, rows, to_add)
+    recorded = [one for _, one in tx.new_statuses[known:]]
+    warmup_counts.count_reports(tx, rows, matched, recorded, progress)
     receipt_counts.count_deliveries(tx, to_add, added)
     suppress_users(tx, rows, [one for one, count in zip(to_add, added, strict=True) if count])
     reported = {match.message_id for match in matched}

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import cost_counts, counters, deaths, receipt_counts, statistics
+from gatepost.outbox import cost_counts, counters, deaths, receipt_counts, statistics, warmup_counts
 from gatepost.outbox.fallback import Progress
 from gatepost.outbox.fallback_store import progress_of
 from gatepost.outbox.fence import check_fence
@@ -110,6 +110,7 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
     _update_contents(tx, valid_results, values)
     callback_due = _add_statuses(tx, valid_results, rows, values)
     receipt_counts.count_sends(tx, valid_results, rows)
+    warmup_counts.count_results(tx, valid_results, rows)
     due_now = {message_id for message_id, one in progress.items() if one.is_due_now}
     ends = _ends(rows, values)
     for end in ends.values():

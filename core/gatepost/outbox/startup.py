@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from gatepost.config.settings import Settings
+from gatepost.config.settings import InstanceSettings, Settings
 from gatepost.content_keys import ContentKeys
 from gatepost.errors import ConfigError, Fault, StoreError
 from gatepost.model import Channel, Secret
@@ -24,6 +24,7 @@ from gatepost.outbox.records import Fallback, Policy
 from gatepost.outbox.store import Outbox
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.outbox.transaction import Transaction
+from gatepost.outbox.warmup_steps import PERIODS, Warmup
 
 LOCK_INTERVAL = 0.02
 """Seconds between two looks whether another process still has the file."""
@@ -50,8 +51,15 @@ def outbox_policy(settings: Settings) -> Policy:
             if route.next_after
         },
         balanced=frozenset(settings.routes.balanced),
+        warmups={name: plan for name, one in settings.plugins.items() if (plan := warmup_plan(one))},
         content_keys=ContentKeys(settings.store.content_keys),
     )
+
+
+def warmup_plan(instance: InstanceSettings) -> Warmup | None:
+    """Return the warm-up of an instance; None where it has none."""
+    one = instance.warmup
+    return Warmup(instance.name, one.first, one.factor, PERIODS[one.per]) if one else None
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from functools import partial
 from gatepost.contacts.lookup import ContactCache
 from gatepost.errors import StoreError
 from gatepost.observe import logs
-from gatepost.outbox import Outbox, forget, refusals, statistics
+from gatepost.outbox import Outbox, forget, refusals, statistics, warmups
 
 SWEEP_INTERVAL = 1.0
 """Seconds between two sweeps. A lease, a wait or a lifetime may end that much later than it is due."""
@@ -42,6 +42,9 @@ async def run_housekeeping(
                 _log.info("sweep_finished", **counts)
             if loop.time() >= prune_at:
                 prune_at = loop.time() + PRUNE_INTERVAL
+                if outbox.policy.warmups:
+                    # Before old counts are deleted, by which it is decided.
+                    await outbox.change(warmups.advance, None)
                 await _in_steps(outbox.prune)
                 await _in_steps(partial(outbox.change, statistics.roll_up, None))
                 await _in_steps(partial(outbox.change, refusals.prune, None))
