@@ -23,6 +23,7 @@ from gatepost.outbox.overview import Overview, overview
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.upkeep.configured_limits import configured_limits
 from gatepost.upkeep.problems import Kind, Known, Problem, by_urgency, find_problems, problem
+from gatepost.upkeep.warmups import configured_warmups
 from gatepost.web.admin.words import utc
 
 WATCH_INTERVAL = 2.0
@@ -108,7 +109,8 @@ def _runs_elsewhere(settings: Settings, found: Overview | None) -> bool:
 
 
 def _configured(settings: Settings, found: Overview) -> Overview:
-    """Return the overview without the shares of routes and instances that are no longer configured."""
+    """Return the overview without the shares and warm-ups of routes and instances that are no longer configured."""
     splits = settings.routes.balanced
     shares = [one for one in found.shares if one.instance in splits.get(one.route, {})]
-    return msgspec.structs.replace(found, shares=shares)
+    warmups = configured_warmups(settings, found.warmups)
+    return msgspec.structs.replace(found, shares=shares, warmups=warmups)

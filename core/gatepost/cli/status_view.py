@@ -13,6 +13,7 @@ from gatepost.cli.pause import pause_text
 from gatepost.outbox.overview import CallbackOverview, Overview, ReducedShare, WaitingMessages
 from gatepost.outbox.pauses import Pause
 from gatepost.outbox.replicas import Replica
+from gatepost.outbox.warmups import WarmupView
 from gatepost.upkeep.durations import duration
 from gatepost.upkeep.freshness import Freshness
 from gatepost.upkeep.problems import Problem
@@ -81,6 +82,7 @@ def _parts(status: Status) -> Mapping[str, Sequence[str]]:
     if found:
         parts["callbacks"] = list(_callback_texts(found.callbacks, gateway))
         parts["shares"] = [_share_text(one) for one in found.shares]
+        parts["warm-ups"] = [_warmup_text(one) for one in found.warmups]
         parts["pauses"] = [pause_text(one) for one in found.pauses]
         parts["limits"] = [
             f"{one.setting}: {one.used:,} of {one.cap:,} used ({100 * one.used // one.cap} %)"
@@ -177,6 +179,10 @@ def _callback_texts(found: CallbackOverview, gateway: GatewayStatus | None) -> I
         if rest:
             facts.append(f"rests for {duration(rest.seconds)}: {rest.reason}")
         yield f"{one.target}, client {one.client}: {', '.join(facts)}"
+
+
+def _warmup_text(one: WarmupView) -> str:
+    return f"{one.instance}: {one.used:,} of {one.cap:,} used in this {one.per}, until {utc(one.ends_at)}; {one.decision}"
 
 
 def _share_text(one: ReducedShare) -> str:

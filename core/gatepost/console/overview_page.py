@@ -11,7 +11,7 @@ from gatepost.console.access import ConsoleRequest
 from gatepost.console.host_rows import HostRow, host_rows
 from gatepost.console.overview_figures import Figures, read_figures
 from gatepost.console.own_parts import own_parts
-from gatepost.console.own_status import own_gateway, own_problems, own_rates, own_store
+from gatepost.console.own_status import own_gateway, own_problems, own_rates, own_store, own_warmups
 from gatepost.console.rendering import page
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.outbox.console_users import ConsoleUser
@@ -38,6 +38,7 @@ _WAYS: Mapping[Kind, tuple[str, str]] = {
     Kind.ROUTE_BLOCKED: _PLUGINS,
     Kind.MISCONFIGURED: _PLUGINS,
     Kind.RESTING: _PLUGINS,
+    Kind.WARMUP_FULL: _PLUGINS,
     Kind.QUEUE_OLD: ("/messages?state=queued", "The messages"),
     Kind.SOURCE_FAILS: _PLUGINS,
     Kind.CONTACTS_REFUSED: _PLUGINS,
@@ -83,6 +84,7 @@ async def overview_page(request: ConsoleRequest) -> Response[Any]:
         now=time.time(),
         own=own_parts(settings, user),
         rates=own_rates(settings, user, gateway),
+        warmups=own_warmups(settings, user, store.warmups),
         hosts=sorted(hosts, key=_urgency)[:MAX_HOSTS],
         more_hosts=max(0, len(hosts) - MAX_HOSTS),
     )

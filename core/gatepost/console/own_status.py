@@ -10,9 +10,11 @@ from gatepost.console.own_parts import may_change, own_parts, stopped_clients
 from gatepost.outbox.console_users import ConsoleUser
 from gatepost.outbox.overview import CallbackOverview, Overview
 from gatepost.outbox.pauses import Pause, Scope
+from gatepost.outbox.warmups import WarmupView
 from gatepost.upkeep.configured_limits import configured_limits
 from gatepost.upkeep.problems import Kind, Known, Problem, find_problems
 from gatepost.upkeep.status import GatewayStatus
+from gatepost.upkeep.warmups import configured_warmups
 
 
 def own_gateway(settings: Settings, user: ConsoleUser, gateway: GatewayStatus) -> GatewayStatus:
@@ -48,6 +50,7 @@ def own_store(settings: Settings, user: ConsoleUser, store: Overview) -> Overvie
         shares=[one for one in store.shares if one.route in routes],
         pauses=own_pauses(settings, user, store.pauses),
         limits=[one for one in store.limits if one.setting in _own_limits(settings, user)],
+        warmups=own_warmups(settings, user, store.warmups),
     )
 
 
@@ -55,6 +58,15 @@ def _own_limits(settings: Settings, user: ConsoleUser) -> Iterable[str]:
     """Return the keys of the limits that count only messages of the user's clients; those of routes count all."""
     clients = {name: client for name, client in settings.clients.items() if user.may_see(name)}
     return configured_limits(msgspec.structs.replace(settings, clients=clients, routes=Routes()))
+
+
+def own_warmups(settings: Settings, user: ConsoleUser, warmups: Iterable[WarmupView]) -> list[WarmupView]:
+    """Return the warm-ups of the plugins that send for no client but the user's."""
+    return [
+        one
+        for one in configured_warmups(settings, warmups)
+        if may_change(settings, user, Scope(plugin=one.instance))
+    ]
 
 
 def own_pauses(settings: Settings, user: ConsoleUser, pauses: Iterable[Pause]) -> list[Pause]:

@@ -13,15 +13,17 @@ from sqlalchemy import Connection
 from gatepost.config.settings import Settings
 from gatepost.console.access import ConsoleRequest
 from gatepost.console.own_parts import may_change, own_parts, stopped_clients
-from gatepost.console.own_status import own_gateway, own_pauses, own_problems, own_rates
+from gatepost.console.own_status import own_gateway, own_pauses, own_problems, own_rates, own_warmups
 from gatepost.console.rendering import page, text_field
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.model import Channel
 from gatepost.outbox import pauses as stored_pauses
+from gatepost.outbox import warmups
 from gatepost.outbox.console_users import ConsoleUser
 from gatepost.outbox.overview import ReducedShare, reduced_shares
 from gatepost.outbox.pauses import Pause, Scope
 from gatepost.outbox.try_errors import NewestErrors, newest_errors
+from gatepost.outbox.warmups import WarmupView
 from gatepost.upkeep.problems import Kind, Known
 from gatepost.web.admin import pauses, status
 from gatepost.web.admin.requests import PauseRequest, ResumeRequest, StatusRequest
@@ -59,6 +61,7 @@ class Stored(msgspec.Struct, frozen=True):
     pauses: list[Pause]
     shares: list[ReducedShare]
     newest: NewestErrors
+    warmups: list[WarmupView]
 
 
 @get("/plugins")
@@ -161,6 +164,7 @@ async def _page(
         problems=[one for one in problems if one.kind in _KINDS],
         shares=[one for one in stored.shares if one.route in own.routes],
         newest=stored.newest,
+        warmups=own_warmups(settings, user, stored.warmups),
         pauses=[(one, may_change(settings, user, one.scope)) for one in shown],
         paused_plugins={one.scope.plugin for one in shown},
         channels=[channel.value for channel in Channel],
@@ -176,4 +180,5 @@ def _read(connection: Connection, clock: Callable[[Connection], int], user: Cons
         stored_pauses.in_force(connection, now),
         reduced_shares(connection),
         newest_errors(connection, now, user.clients),
+        warmups.find(connection),
     )

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from gatepost.outbox import limits, queries, store_size
+from gatepost.outbox import limits, queries, store_size, warmups
 from gatepost.outbox.limits import UsedLimit
 from gatepost.outbox.queries import QueueDepth
 from gatepost.outbox.records import Limit
 from gatepost.outbox.transaction import Transaction
+from gatepost.outbox.warmups import WarmupView
 
 
 class StoreGauges(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +19,7 @@ class StoreGauges(msgspec.Struct, frozen=True, kw_only=True):
     limits: Sequence[UsedLimit]
     size: int
     """Bytes of the database."""
+    warmups: Sequence[WarmupView]
 
 
 def read(tx: Transaction, orders: Sequence[Mapping[str, Limit]]) -> list[StoreGauges]:
@@ -26,7 +28,8 @@ def read(tx: Transaction, orders: Sequence[Mapping[str, Limit]]) -> list[StoreGa
     It reads nothing of messages that have ended.
     """
     depth, size = queries.depth(tx.connection, tx.now), store_size.find(tx.connection, tx.now).total
+    found = warmups.find(tx.connection)
     return [
-        StoreGauges(depth=depth, limits=limits.used(tx.connection, tx.now, order), size=size)
+        StoreGauges(depth=depth, limits=limits.used(tx.connection, tx.now, order), size=size, warmups=found)
         for order in orders
     ]

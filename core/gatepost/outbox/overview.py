@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection, Row, func, literal_column, select
 
 from gatepost.model import Channel
-from gatepost.outbox import limits, pauses, replicas, store_size
+from gatepost.outbox import limits, pauses, replicas, store_size, warmups
 from gatepost.outbox.limits import UsedLimit
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.pauses import Pause
@@ -15,6 +15,7 @@ from gatepost.outbox.replicas import Replica
 from gatepost.outbox.schema import messages, queues, shares, statuses
 from gatepost.outbox.states import CallbackState, State
 from gatepost.outbox.store_size import StoreSize
+from gatepost.outbox.warmups import WarmupView
 
 NEAR = 0.8
 """The part of a limit from which on it is near its end."""
@@ -80,6 +81,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Those of which at least the part NEAR is used."""
     size: StoreSize
     replicas: Sequence[Replica]
+    warmups: Sequence[WarmupView]
 
 
 def overview(connection: Connection, now: int, configured: Mapping[str, Limit]) -> Overview:
@@ -97,6 +99,7 @@ def overview(connection: Connection, now: int, configured: Mapping[str, Limit]) 
         limits=[one for one in limits.used(connection, now, configured) if one.used >= NEAR * one.cap],
         size=store_size.find(connection, now),
         replicas=replicas.find(connection, now),
+        warmups=warmups.find(connection),
     )
 
 

@@ -17,6 +17,7 @@ from gatepost.outbox.schema import plugin_state
 from gatepost.outbox.transaction import CounterKey, DialectPair, Transaction
 from gatepost.outbox.turns import CLAIM_INTERVAL
 from gatepost.outbox.warmup_steps import (
+    PERIODS,
     Place,
     Sends,
     Warmup,
@@ -189,6 +190,8 @@ class WarmupView(msgspec.Struct, frozen=True, kw_only=True):
     """The warm-up of an instance as an operator sees it."""
 
     instance: str
+    per: str
+    """``day`` or ``hour``."""
     cap: int
     used: int
     ends_at: float
@@ -201,18 +204,22 @@ class WarmupView(msgspec.Struct, frozen=True, kw_only=True):
         return self.used >= self.cap and now < self.ends_at
 
 
-def find(connection: Connection, instances: Collection[str]) -> list[WarmupView]:
-    """Return the warm-ups of these instances; one that has not begun is left out."""
-    names = sorted(OWNER + name for name in instances)
-    if not names:
-        return []
-    query = _select.with_only_columns(plugin_state.c.instance, plugin_state.c.value)
-    rows = connection.execute(query, {"ids": names}).all()
+def find(connection: Connection) -> list[WarmupView]:
+    """Return all warm-ups that have begun, also those of instances that are no longer configured."""
+    query = (
+        select(plugin_state.c.instance, plugin_state.c.value)
+        .where(plugin_state.c.instance.startswith(OWNER))
+        .order_by(plugin_state.c.instance)
+    )
+    rows = connection.execute(query).all()
     states = {row.instance.removeprefix(OWNER): state for row in rows if (state := _decoded(row.value))}
+    if not states:
+        return []
     used = counters.totals(connection, [sent_key(name, one.began) for name, one in states.items()])
     return [
         WarmupView(
             instance=name,
+            per=next(per for per, length in PERIODS.items() if length == one.period),
             cap=one.limit,
             used=used.get(sent_key(name, one.began), 0),
             ends_at=one.end / 1000,

@@ -125,6 +125,8 @@ def _key_faults(instances: Mapping[str, Instance]) -> Iterable[Fault]:
         for key in ("blocks", "merge"):
             if getattr(instance.settings, key) and not instance.is_source:
                 yield Fault(f"plugins.{name}.{key}", f"is for contact sources, and {instance.use} is not one")
+        if instance.settings.warmup and not instance.channels:
+            yield Fault(f"plugins.{name}.warmup", f"is for what sends, and {instance.use} does not")
         if instance.settings.webhook_networks and not instance.takes_webhooks:
             yield Fault(f"plugins.{name}.webhook_networks", f"is for webhooks, and {instance.use} takes none")
 

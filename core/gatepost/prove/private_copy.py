@@ -182,6 +182,8 @@ class PrivateCopy:
             self.changes.append(
                 f"plugins.{instance.name}.per_second: no limit, because the run would wait for it"
             )
+        if instance.warmup:
+            self.changes.append(f"plugins.{instance.name}.warmup: no cap, for the same reason")
         return {
             **self._surroundings.tables[instance.name],
             "concurrency": instance.concurrency,

@@ -15,6 +15,7 @@ from gatepost.throttle import BreakerState
 from gatepost.upkeep.durations import duration
 from gatepost.upkeep.freshness import Freshness
 from gatepost.upkeep.status import GatewayStatus, SourceStatus
+from gatepost.upkeep.warmups import FullWarmup, clock_time, full_warmups
 
 LONG_REST = 600.0
 """Seconds after which an instance or a host that keeps failing is a problem, although it is tried again and again."""
@@ -43,6 +44,7 @@ class Kind(IntEnum):
     MISCONFIGURED = auto()
     RESTING = auto()
     CAP_REACHED = auto()
+    WARMUP_FULL = auto()
     QUEUE_OLD = auto()
     SOURCE_FAILS = auto()
     CONTACTS_REFUSED = auto()
@@ -92,6 +94,9 @@ def find_problems(known: Known) -> list[Problem]:
         found += _target_problems(known.gateway)
     if known.store:
         blocked = {one.subject for one in found if one.kind == Kind.ROUTE_BLOCKED.name.lower()}
+        for full in full_warmups(known.settings, known.store, known.gateway):
+            found.append(_warmup_problem(full))
+            blocked.update(full.routes)
         found += _queue_problems(known.settings, known.store, blocked)
         found += _store_problems(known.store)
     return by_urgency(found)
@@ -236,8 +241,19 @@ def _queue_problems(settings: Settings, store: Overview, blocked: Collection[str
             Kind.QUEUE_OLD,
             where,
             f"messages wait: {where}, the oldest due for {duration(one.overdue)}",
-            "see whether a plugin rests or is at its per_second, or a contact source fails",
+            "see whether a plugin rests or is at its per_second or warm-up cap, or a contact source fails",
         )
+
+
+def _warmup_problem(full: FullWarmup) -> Problem:
+    one = full.warmup
+    return problem(
+        Kind.WARMUP_FULL,
+        one.instance,
+        f"plugins.{one.instance} is at its warm-up cap of {one.cap:,} {'today' if one.per == 'day' else 'this hour'}: "
+        f"{full.messages:,} wait until {clock_time(one.ends_at)}",
+        "nothing is lost, and the cap grows while few fail; to send them now, add another plugin to their route",
+    )
 
 
 def _is_paused(settings: Settings, store: Overview, waiting: WaitingMessages) -> bool:

@@ -25,6 +25,8 @@ _GAUGES: tuple[tuple[str, str, list[str]], ...] = (
         ["limit"],
     ),
     ("store_size_bytes", "Size of the database", []),
+    ("warmup_cap", "How many sends a plugin that warms up may begin in this period", ["plugin"]),
+    ("warmup_used", "How many of them it has begun", ["plugin"]),
 )
 """Name, description, labels."""
 
@@ -39,7 +41,9 @@ class StoreMetrics:
     def __init__(self, settings: Settings, outbox: Outbox, metrics: Metrics) -> None:
         self._outbox = outbox
         self._limits = configured_limits(settings)
-        self._values = _gauge_values(StoreGauges(depth=QueueDepth(), limits=[], size=0))
+        self._settings = settings
+        nothing = StoreGauges(depth=QueueDepth(), limits=[], size=0, warmups=[])
+        self._values = _gauge_values(nothing, settings)
         for name, text, labels in _GAUGES:
             metrics.add_gauge(name, text, labels, partial(self._gauge, name))
 
@@ -50,17 +54,21 @@ class StoreMetrics:
         except StoreError as error:
             _log.warning("queue_depth_unknown", reason=str(error))
             return
-        self._values = _gauge_values(found)
+        self._values = _gauge_values(found, self._settings)
 
     def _gauge(self, name: str) -> _Values:
         return self._values[name]
 
 
-def _gauge_values(found: StoreGauges) -> dict[str, _Values]:
+def _gauge_values(found: StoreGauges, settings: Settings) -> dict[str, _Values]:
+    first = {name: one.warmup.first for name, one in settings.plugins.items() if one.warmup}
+    warmups = {one.instance: one for one in found.warmups if one.instance in first}
     return {
         **_queue_values(found.depth),
         "limit_used_ratio": {(one.setting,): one.used / one.cap for one in found.limits},
         "store_size_bytes": {(): found.size},
+        "warmup_cap": {(name,): warmups[name].cap if name in warmups else cap for name, cap in first.items()},
+        "warmup_used": {(name,): warmups[name].used if name in warmups else 0 for name in first},
     }
 
 

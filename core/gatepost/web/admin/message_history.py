@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from gatepost.config.settings import Settings
 from gatepost.model import Channel
-from gatepost.outbox import pauses, queries, refusals
+from gatepost.outbox import pauses, queries, refusals, warmups
 from gatepost.outbox.audit import AuditView
 from gatepost.outbox.message_acts import acts_on
 from gatepost.outbox.message_filter import MessageFilter
@@ -17,6 +17,8 @@ from gatepost.outbox.queries import MessageView
 from gatepost.outbox.records import Queue
 from gatepost.outbox.refusals import RefusalView
 from gatepost.outbox.states import State
+from gatepost.outbox.warmups import WarmupView
+from gatepost.upkeep.warmups import configured_warmups
 from gatepost.web.admin.message_timeline import Step, Surroundings, timeline
 
 
@@ -28,6 +30,7 @@ class Found(NamedTuple):
     """Of requests with this id as their uid, or with the uid of the only message."""
     acts: Sequence[AuditView]
     pauses: Sequence[Pause]
+    warmups: Sequence[WarmupView]
     now: int
     """The store's time, in milliseconds since the epoch."""
 
@@ -48,6 +51,7 @@ def find(
         refusals.find_page(connection, MessageFilter(clients=tuple(of_clients)), uid=uid).refusals,
         acts_on(connection, message) if message else (),
         pauses.in_force(connection, now),
+        warmups.find(connection),
         now,
     )
 
@@ -72,7 +76,12 @@ def surroundings(message: MessageView, found: Found, settings: Settings) -> Surr
         for one in found.pauses
         if one.scope.matches(queue, one.scope.plugin) and one.scope.plugin in {"", *instances}
     ]
-    return msgspec.structs.replace(around, pauses=stopping)
+    full = [
+        one
+        for one in configured_warmups(settings, found.warmups)
+        if one.instance in instances and one.is_full(around.now)
+    ]
+    return msgspec.structs.replace(around, pauses=stopping, full=full)
 
 
 def instances_of(message: MessageView, settings: Settings) -> Collection[str]:

@@ -13,6 +13,7 @@ from gatepost.outbox.pauses import Pause
 from gatepost.outbox.queries import MessageView, StatusView, TryView
 from gatepost.outbox.refusals import RefusalView
 from gatepost.outbox.states import FINAL_STATES, CallbackState, State
+from gatepost.outbox.warmups import WarmupView
 from gatepost.upkeep.durations import duration
 from gatepost.web.admin.requests import RestingInstance
 from gatepost.web.admin.words import moment_text, plural
@@ -44,6 +45,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """The pauses that stop it."""
     resting: Sequence[RestingInstance] = ()
     """The instances of its channel that rest."""
+    full: Sequence[WarmupView] = ()
+    """The instances that may send it and whose warm-up caps are used."""
     problem: str = ""
     """Why the resting instances are not known."""
 
@@ -175,6 +178,10 @@ def _next_try(message: MessageView, around: Surroundings) -> Iterator[Step]:
             f"for {duration(rest.seconds)} more" if rest.seconds else "until one message shows that it works"
         )
         yield _next(f"{rest.instance} rests {end}{f': {rest.reason}' if rest.reason else ''}")
+    for one in around.full:
+        yield _next(
+            f"{one.instance} is at its warm-up cap of {one.cap:,}; a new {one.per} begins", one.ends_at
+        )
     if around.problem:
         yield _next(f"what rests is not known: {around.problem}")
 
