@@ -1,0 +1,149 @@
+# ruff: noqa: ASYNC110  no event exists for what these tests wait for
+"""Several processes that send through one instance which warms up: together never more than its cap, also over crashes."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from claiming import from_noon
+from gatepost.config.settings import InstanceSettings, Warmup
+from gatepost.contacts.lookup import ContactCache, Contacts
+from gatepost.content import SmsContent
+from gatepost.delivery.routes import route_member
+from gatepost.delivery.worker import DeliveryWorker
+from gatepost.hookspecs import hookimpl
+from gatepost.model import Channel, Secret
+from gatepost.observe.metrics import Metrics
+from gatepost.outbox import Policy, open_outbox, warmups
+from gatepost.outbox.startup import warmup_plan
+from gatepost.outbox.warmup_steps import DAY
+from gatepost.plugin_host.instances import Instance
+from torture import shared_rate
+from torture.outage import Users, sms_settings
+
+
+class Provider(shared_rate.Provider):
+    """A provider that notes each message, and may never answer."""
+
+    answers = True
+
+    @hookimpl
+    async def send_sms(self, message):
+        receipt = await super().send_sms(message)
+        if not self.answers:
+            await asyncio.sleep(60.0)
+        return receipt
+
+
+async def lose(_result):
+    """Record nothing, as a process that is dead."""
+    return False
+
+
+class Replicas:
+    """Processes on one PostgreSQL that send text messages through an instance that warms up."""
+
+    def __init__(self, url, folder, new, cap, clock=from_noon, source=None):
+        self.url = url
+        self.new = new
+        self.folder = folder
+        self.cap = cap
+        self.clock = clock
+        self.provider = Provider()
+        self.source = source or Users()
+
+    async def put(self, count):
+        """Store this many messages; at the time of the clock, or their lifetimes would have ended."""
+        content = msgspec.msgpack.encode(SmsContent(text="Hello there"))
+        fields = {"channel": Channel.SMS, "route": "sms", "content": content, "callback_url": ""}
+        async with open_outbox(Secret(self.url), self.folder, Policy()) as outbox:
+            outbox._now = self.clock
+            await asyncio.gather(*(outbox.put(self.new(str(number), **fields)) for number in range(count)))
+
+    @asynccontextmanager
+    async def sending(self, *, killed=False):
+        """Run one process; ``killed``: what it holds at its end is not recorded."""
+        settings = InstanceSettings(name="relay", use="relay", warmup=Warmup(first=self.cap), concurrency=20)
+        policy = Policy(warmups={"relay": warmup_plan(settings)})
+        users = Instance(InstanceSettings(name="users", use="users"), self.source)
+        async with open_outbox(Secret(self.url), self.folder, policy) as outbox:
+            outbox._now = self.clock
+            worker = DeliveryWorker(
+                sms_settings(self.folder, "relay"),
+                outbox=outbox,
+                members={"relay": route_member(Instance(settings, self.provider), clients=1, shared=True)},
+                contacts=Contacts({"brand": [users]}, 5.0, ""),
+                contact_cache=ContactCache(),
+                metrics=Metrics(),
+            )
+            running = asyncio.create_task(worker.run())
+            try:
+                yield outbox
+            finally:
+                if killed:
+                    outbox.finish = lose
+                    running.cancel()
+                worker.stop()
+                await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request):
+    if request.param == "sqlite":
+        return "sqlite:///outbox.db"
+    return request.getfixturevalue("postgres_server").new_database()
+
+
+async def used_up(outbox):
+    """Wait until the cap is used, and then for what might exceed it."""
+    while not any(one.used == one.cap for one in await outbox._database.transact(warmups.find)):
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.7)
+
+
+async def test_two_gateways_with_one_store_send_as_many_as_the_cap_says(postgres_server, tmp_path, new):
+    it = Replicas(postgres_server.new_database(), tmp_path, new, 40)
+    await it.put(100)
+    async with it.sending() as outbox, it.sending():
+        await asyncio.wait_for(used_up(outbox), 20)
+    ids = [message_id for _, message_id in it.provider.sends]
+    assert len(ids) == len(set(ids)) == 40
+
+
+async def test_a_crash_between_claims_and_results_gives_no_place_back(url, tmp_path, new):
+    it = Replicas(url, tmp_path, new, 40)
+    await it.put(100)
+    it.provider.answers = False
+    async with it.sending(killed=True):
+        async with asyncio.timeout(20):
+            while len(it.provider.sends) < 10:
+                await asyncio.sleep(0.02)
+    before = len(it.provider.sends)
+    it.provider.answers = True
+    async with it.sending() as outbox:
+        await asyncio.wait_for(used_up(outbox), 20)
+    assert before >= 10
+    assert len(it.provider.sends) == 40
+
+
+async def test_a_message_that_is_not_ready_before_its_period_ends_takes_a_place_of_the_next_one(
+    url, tmp_path, new
+):
+    """Its lookup takes longer than the rest of the day."""
+    began = time.monotonic()
+
+    def clock(_connection):
+        """Return a time that comes to midnight after 0.6 seconds."""
+        return 20_833 * DAY - 600 + round((time.monotonic() - began) * 1000)
+
+    it = Replicas(url, tmp_path, new, 3, clock, shared_rate.SlowUsers(1.2, 1.3))
+    await it.put(12)
+    began = time.monotonic()
+    async with it.sending() as outbox:
+        await asyncio.wait_for(used_up(outbox), 20)
+        await asyncio.sleep(2.0)
+    # All were ready on the second day: the places of the first day are for nothing.
+    assert len(it.provider.sends) == 3
