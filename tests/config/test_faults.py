@@ -37,6 +37,39 @@ def faults(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("value", "key", "problem"),
+    [
+        ("{ from = 0 }", "from", "expected a whole number >= 1"),
+        ("{ from = 1.5 }", "from", "expected a whole number, got a number"),
+        ("{ factor = 2 }", "from", "is missing"),
+        ("{ from = 5, factor = 0.9 }", "factor", "expected a number >= 1.0"),
+        ("{ from = 5, factor = 10.1 }", "factor", "expected a number <= 10.0"),
+        ("{ from = 5, factor = nan }", "factor", "expected a number"),
+        ('{ from = 5, per = "week" }', "per", "must be one of: day, hour"),
+        ("{ from = 5, until = 9 }", "until", "is not a key here; there are: factor, from, per"),
+        ("500", "", "expected a table, got a whole number"),
+    ],
+)
+def test_a_warmup_with_a_fault_names_its_key(faults, value, key, problem):
+    found = faults("plugins.box", f"warmup = {value}")
+    name = f"plugins.box.warmup.{key}" if key else "plugins.box.warmup"
+    assert found.keys() == {name}
+    assert found[name].startswith(problem)
+
+
+def test_each_fault_of_a_warmup_is_named_at_once(faults):
+    found = faults("plugins.box", 'warmup = { from = -1, factor = 99, per = "x" }')
+    assert found.keys() == {f"plugins.box.warmup.{key}" for key in ("from", "factor", "per")}
+    assert faults("plugins.box", 'warmup = { from = 1, factor = 1, per = "hour" }') == {}
+
+
+def test_a_warmup_of_a_contact_source_is_a_fault(faults):
+    source = '[plugins.players]\nuse = "csv"\npath = "players.csv"\nwarmup = { from = 5 }\n[plugins.box]'
+    found = faults("delivery", source.removesuffix("\n[plugins.box]"))
+    assert found == {"plugins.players.warmup": "is for what sends, and csv does not"}
+
+
+@pytest.mark.parametrize(
     ("table", "key"),
     [
         ("delivery", "email_lifetime"),

@@ -9,12 +9,24 @@ import pytest
 
 from gatepost.config.client import Client
 from gatepost.config.routes import Route, Routes
-from gatepost.config.settings import Alerts, Console, Contacts, Delivery, Logs, Server, Settings, Store
+from gatepost.config.settings import (
+    Alerts,
+    Console,
+    Contacts,
+    Delivery,
+    InstanceSettings,
+    Logs,
+    Server,
+    Settings,
+    Store,
+    Warmup,
+)
 from gatepost.model import Channel, Secret
 from gatepost.outbox.limits import UsedLimit
 from gatepost.outbox.overview import CallbackOverview, Overview, WaitingMessages
 from gatepost.outbox.pauses import Pause, Scope
 from gatepost.outbox.store_size import StoreSize
+from gatepost.outbox.warmups import WarmupView
 from gatepost.upkeep.freshness import Freshness
 from gatepost.upkeep.problems import Known, find_problems
 from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus, TargetStatus
@@ -71,6 +83,7 @@ STORE = Overview(
     limits=[],
     size=StoreSize(total=1),
     replicas=[],
+    warmups=[],
 )
 ROUTES = Routes(sms=(Route(name="uk", use=("acme", "other")), Route(name="rest", use=("other",))))
 
@@ -263,6 +276,73 @@ def test_a_cap_that_is_reached():
         )
     ]
     assert problems(store={"limits": [msgspec.structs.replace(limit, used=999)]}) == []
+
+
+WARMUP = WarmupView(
+    instance="acme", per="day", cap=500, used=500, ends_at=NOW + 60.0, decision="it has begun"
+)
+
+
+@pytest.fixture
+def warming(monkeypatch):
+    """Let both plugins warm up."""
+    warmup = Warmup(first=500)
+    both = {name: InstanceSettings(name=name, use="acme", warmup=warmup) for name in ("acme", "other")}
+    as_before = settings
+
+    def with_plugins(**contacts):
+        return msgspec.structs.replace(as_before(**contacts), plugins=both)
+
+    monkeypatch.setitem(globals(), "settings", with_plugins)
+
+
+@pytest.mark.usefixtures("warming")
+def test_messages_that_wait_for_a_warmup_alone():
+    other = msgspec.structs.replace(WARMUP, instance="other", per="hour", cap=20, used=21)
+    waiting = [WAITING, msgspec.structs.replace(WAITING, client="second", messages=1_205, held=8)]
+    full = {"warmups": [WARMUP, other], "waiting": waiting}
+    until = time.strftime("%H:%M UTC", time.gmtime(NOW + 60.0))
+    first = "plugins.acme is at its warm-up cap of 500 today"
+    assert problems(store=full) == [
+        ("warmup_full", f"{first}: 1,200 wait until {until}"),
+        ("held", "held messages: 8"),
+    ]
+    rest = [msgspec.structs.replace(WAITING, route="rest")]
+    assert problems(store={"warmups": [other], "waiting": rest}) == [
+        ("warmup_full", f"plugins.other is at its warm-up cap of 20 this hour: 3 wait until {until}")
+    ]
+    # The other plugin of the route rests.
+    plugins = [PLUGIN, msgspec.structs.replace(RESTING, instance="other", failing_for=5.0)]
+    found = problems({"plugins": plugins}, {"warmups": [WARMUP], "waiting": [WAITING]})
+    assert [kind for kind, _ in found] == ["route_blocked", "warmup_full"]
+
+
+@pytest.mark.usefixtures("warming")
+@pytest.mark.parametrize(
+    "store",
+    [
+        {"warmups": [WARMUP], "waiting": []},
+        {"warmups": [WARMUP], "waiting": [msgspec.structs.replace(WAITING, overdue=0.0)]},
+        {"warmups": [WARMUP], "waiting": [msgspec.structs.replace(WAITING, overdue=5.0)]},
+        {"warmups": [WARMUP], "waiting": [msgspec.structs.replace(WAITING, paused=True, route="alone")]},
+    ],
+    ids=["none waits", "none is due", "another plugin sends", "paused"],
+)
+def test_a_full_warmup_for_which_nothing_waits_is_none(store):
+    assert problems(store=store) == []
+
+
+@pytest.mark.usefixtures("warming")
+def test_a_warmup_whose_period_has_ended_is_not_full():
+    over = msgspec.structs.replace(WARMUP, instance="other", ends_at=NOW)
+    waiting = [msgspec.structs.replace(WAITING, route="rest", overdue=5.0)]
+    assert problems(store={"warmups": [over], "waiting": waiting}) == []
+
+
+def test_a_warmup_that_is_no_longer_configured_is_none():
+    one = msgspec.structs.replace(WARMUP, instance="other")
+    waiting = [msgspec.structs.replace(WAITING, route="rest", overdue=5.0)]
+    assert problems(store={"warmups": [one], "waiting": waiting}) == []
 
 
 def test_a_certificate_that_ends_soon():

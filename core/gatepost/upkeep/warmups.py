@@ -45,7 +45,7 @@ def full_warmups(settings: Settings, store: Overview, gateway: GatewayStatus | N
             count = sum(
                 one.messages - one.held
                 for one in store.waiting
-                if (one.channel, one.route) == (channel, route.name) and one.overdue
+                if (one.channel, one.route) == (channel, route.name) and one.overdue and not one.paused
             )
             if count and blocking and all(name in full or name in resting for name in names):
                 name = blocking[0]
