@@ -339,7 +339,11 @@ def test_a_warmup_whose_period_has_ended_is_not_full():
     assert problems(store={"warmups": [over], "waiting": waiting}) == []
 
 
-def test_a_warmup_that_is_no_longer_configured_is_none():
+@pytest.mark.usefixtures("warming")
+def test_a_warmup_that_is_no_longer_configured_is_none(monkeypatch):
+    with_warmups = settings()
+    none = {name: InstanceSettings(name=name, use="acme") for name in with_warmups.plugins}
+    monkeypatch.setitem(globals(), "settings", lambda: msgspec.structs.replace(with_warmups, plugins=none))
     one = msgspec.structs.replace(WARMUP, instance="other")
     waiting = [msgspec.structs.replace(WAITING, route="rest", overdue=5.0)]
     assert problems(store={"warmups": [one], "waiting": waiting}) == []

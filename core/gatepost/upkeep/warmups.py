@@ -22,9 +22,16 @@ class FullWarmup(NamedTuple):
 
 
 def configured_warmups(settings: Settings, found: Iterable[WarmupView]) -> list[WarmupView]:
-    """Return the warm-ups of the instances that have one in the configuration."""
+    """Return the warm-ups of instances that have one in the configuration.
+
+    A command may not be able to read the table of a plugin: then it counts as configured if it is on a route.
+    """
+    routed = {name for channel in Channel for name in settings.routes.instances(channel)}
     return [
-        one for one in found if one.instance in settings.plugins and settings.plugins[one.instance].warmup
+        one
+        for one in found
+        if one.instance in routed
+        and (one.instance not in settings.plugins or settings.plugins[one.instance].warmup)
     ]
 
 
