@@ -12,6 +12,7 @@ from gatepost.outbox.overview import CallbackOverview, Overview, TargetCallbacks
 from gatepost.outbox.pauses import Pause, Scope
 from gatepost.outbox.replicas import Replica
 from gatepost.outbox.store_size import StoreSize
+from gatepost.outbox.warmups import WarmupView
 from gatepost.upkeep.freshness import Freshness
 from gatepost.upkeep.problems import Kind, problem
 from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus, TargetStatus
@@ -26,6 +27,7 @@ STORE = Overview(
     limits=[],
     size=StoreSize(total=1_234_567_890, tables={"messages": 1_000_000_000}, per_day=2_500_000.0),
     replicas=[],
+    warmups=[],
 )
 PLUGIN = InstanceStatus(
     instance="acme",
@@ -178,3 +180,19 @@ def test_no_verdict_is_given_about_gateways_that_were_not_asked():
     assert "Everything is fine" not in "\n".join(shown(elsewhere=True))
     assert shown(elsewhere=True)[0].startswith("The store is fine.")
     assert shown()[0] == "Everything is fine."
+
+
+def test_a_warmup_says_how_far_it_is_and_why():
+    one = WarmupView(
+        instance="acme",
+        per="day",
+        cap=1_125,
+        used=1_004,
+        ends_at=1_800_057_600.0,
+        decision="it stayed, because of 1,100 sends 3 complained",
+    )
+    text = " ".join(" ".join(shown(warmups=[one])).split())
+    assert (
+        "warm-ups acme: 1,004 of 1,125 used in this day, until 2027-01-16 00:00:00Z; it stayed, because"
+        in text
+    )

@@ -18,7 +18,7 @@ from gatepost.upkeep.durations import duration
 from gatepost.upkeep.freshness import Freshness
 from gatepost.upkeep.problems import Problem
 from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus
-from gatepost.web.admin.words import plural, size_text, utc
+from gatepost.web.admin.words import moment_text, plural, size_text, utc
 
 MAX_LINES = 20
 """Lines of one part; --json has all of them."""
@@ -182,7 +182,7 @@ def _callback_texts(found: CallbackOverview, gateway: GatewayStatus | None) -> I
 
 
 def _warmup_text(one: WarmupView) -> str:
-    return f"{one.instance}: {one.used:,} of {one.cap:,} used in this {one.per}, until {utc(one.ends_at)}; {one.decision}"
+    return f"{one.instance}: {one.used:,} of {one.cap:,} used in this {one.per}, until {moment_text(one.ends_at)}; {one.decision}"
 
 
 def _share_text(one: ReducedShare) -> str:
