@@ -2,7 +2,6 @@
 """Several processes that send through one instance which warms up: together never more than its cap, also over crashes."""
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -129,21 +128,36 @@ async def test_a_crash_between_claims_and_results_gives_no_place_back(url, tmp_p
     assert len(it.provider.sends) == 40
 
 
+class SlowUsers(Users):
+    """A contact source that needs longer than what is left of the day."""
+
+    lookups = 0
+
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        self.lookups += 1
+        await asyncio.sleep(0.8)
+        return await super().find_contact(ext_user_id)
+
+
 async def test_a_message_that_is_not_ready_before_its_period_ends_takes_a_place_of_the_next_one(
     url, tmp_path, new
 ):
-    """Its lookup takes longer than the rest of the day."""
-    began = time.monotonic()
-
-    def clock(_connection):
-        """Return a time that comes to midnight after 0.6 seconds."""
-        return 20_833 * DAY - 600 + round((time.monotonic() - began) * 1000)
-
-    it = Replicas(url, tmp_path, new, 3, clock, shared_rate.SlowUsers(1.2, 1.3))
+    source = SlowUsers()
+    midnight = 20_833 * DAY
+    it = Replicas(
+        url,
+        tmp_path,
+        new,
+        3,
+        lambda _connection: midnight + 1_000 if source.lookups else midnight - 300,
+        source,
+    )
     await it.put(12)
-    began = time.monotonic()
     async with it.sending() as outbox:
         await asyncio.wait_for(used_up(outbox), 20)
         await asyncio.sleep(2.0)
-    # All were ready on the second day: the places of the first day are for nothing.
-    assert len(it.provider.sends) == 3
+        (view,) = await outbox._database.transact(warmups.find)
+    # The places of the first day are for nothing.
+    assert view.ends_at == (midnight + DAY) / 1000
+    assert len(it.provider.sends) == view.cap == 4

@@ -73,37 +73,34 @@ def record(tx: Transaction, reports: Sequence[ReportedEvents]) -> list[Recording
     matched, unknown = _match(reports, rows, by_provider_id)
     progress, to_add = follow_reports(tx, rows, matched)
     provider_ids.record_reported_ids(tx, rows, matched)
-    known = len(tx.new_statuses)
     added = append_statuses(tx, rows, to_add)
-    recorded = [one for _, one in tx.new_statuses[known:]]
+    recorded = [one for one, count in zip(to_add, added, strict=True) if count]
     warmup_counts.count_reports(tx, rows, matched, recorded, progress)
     receipt_counts.count_deliveries(tx, to_add, added)
-    suppress_users(tx, rows, [one for one, count in zip(to_add, added, strict=True) if count])
-    reported = {match.message_id for match in matched}
-    ended = _mark_sent(tx, [rows[message_id] for message_id in reported - progress.keys()])
+    suppress_users(tx, rows, recorded)
+    ended = _mark_sent(tx, [rows[i] for i in {match.message_id for match in matched} - progress.keys()])
     if progress:
         arrived = store_progress(tx, rows, progress)
         delete_contents(tx, [message.id for message in arrived])
         ended = [*ended, *arrived]
     late_acceptances.count(tx, rows, matched, ended)
-    new = [0] * len(reports)
-    repeated = [0] * len(reports)
+    new, repeated = [0] * len(reports), [0] * len(reports)
     for match, count in zip(matched, added, strict=True):
         new[match.number] += count
         repeated[match.number] += not count
     queued = any(one.is_due_now for one in progress.values())
-    results = [
-        RecordResult(
-            new=new[n],
-            repeated=repeated[n],
-            unknown=len(unknown[n]),
-            with_recipient=[event for event in unknown[n] if event.recipient is not None],
+    return [
+        Recording(
+            RecordResult(
+                new=new[n],
+                repeated=repeated[n],
+                unknown=len(unknown[n]),
+                with_recipient=[event for event in unknown[n] if event.recipient is not None],
+            ),
+            () if n else ended,
+            queued and not n,
         )
         for n in range(len(reports))
-    ]
-    return [
-        Recording(result, () if number else ended, queued and not number)
-        for number, result in enumerate(results)
     ]
 
 
