@@ -10,7 +10,7 @@ from gatepost.delivery.leases import Leases
 from gatepost.delivery.planner import Paused, is_paused
 from gatepost.delivery.replay import PAUSES, Replays, repeat_until
 from gatepost.delivery.routes import RouteMember, SendingRoute
-from gatepost.delivery.slots import take_slot, wait_for_turn
+from gatepost.delivery.slots import reach_turn, take_slot
 from gatepost.errors import SendError, Unavailable, Uncertain
 from gatepost.model import Email, Receipt, Secret, Sms
 from gatepost.observe import logs
@@ -113,7 +113,9 @@ class Failover:
             delivery.places += filter(None, [slot.place])
             # The lease was measured for the first member, which may be much faster than this one.
             self._leases.hold(delivery.claim, member.lease, renew_in=0.0)
-            await wait_for_turn(member, slot.wait)
+            turn_at = self._clock() + slot.wait
+            if not await reach_turn(self._outbox, member, turn_at, delivery.places, self._clock):
+                continue
             choice = f"after {answer.instance} was unavailable"
             another = attempt.with_another_key(message, len(delivery.tries))
             answer = await self._send(member, delivery, route.for_member(another, member), choice)
