@@ -10,7 +10,7 @@ from sqlalchemy import event, select
 
 from claiming import result_of
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Policy, ReportedEvents, SendResult, Try, open_outbox, sqlite, warmups
+from gatepost.outbox import Fallback, Policy, ReportedEvents, SendResult, Try, open_outbox, sqlite, warmups
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.schema import counters, plugin_state
 from gatepost.outbox.states import State
@@ -212,6 +212,55 @@ async def test_reports_count_for_the_period_of_their_sends(replicas):
     # Ten sends, of which two failed, are 20 %: but the cap can't be lower than the first one.
     await replicas.outboxes[0].change(warmups.advance, None)
     assert (await replicas.view()).decision == "it stayed, because of 10 sends 2 failed"
+
+
+async def test_what_an_answer_proves_about_the_user_is_no_complaint_about_this_send(replicas):
+    """As of a provider that refuses a mail, because its user complained about an earlier one."""
+    await replicas.put(1)
+    batch = await replicas.claim(1)
+    await replicas.finish(batch.claims, batch, State.REJECTED, status=Status.COMPLAINED)
+    assert await counts(replicas.outboxes[0]) == {"warmup/relay": 1, "warmup/relay/failed": 1}
+
+
+@pytest.fixture
+async def following(replicas):
+    """Yield replicas whose messages are on a route with next_after: relay, and then other."""
+    fallbacks = {(Channel.EMAIL, "list"): Fallback(("relay", "other"), 7_200.0)}
+    for outbox in replicas.outboxes:
+        outbox.policy = msgspec.structs.replace(POLICY, fallbacks=fallbacks)
+    build = replicas.new
+    replicas.new = lambda uid: build(uid, route="list")
+    return replicas
+
+
+async def test_with_next_after_a_failure_that_is_not_told_counts_once(following):
+    await following.put(3)
+    batch = await following.claim(3)
+    failed, complained, refused = batch.claims
+    await following.finish([failed, complained], batch)
+    await following.finish([refused], batch, State.REJECTED)
+    # Its period is that of the send.
+    following.clock.advance(43_200.0)
+    for claim, status in ((failed, Status.FAILED), (complained, Status.COMPLAINED)) * 2:
+        event = StatusEvent(message_id=claim.id, status=status)
+        await following.outboxes[0].record(ReportedEvents(instance="relay", events=[event]))
+    assert await counts(following.outboxes[0]) == {
+        "warmup/relay": 3,
+        "warmup/relay/complained": 1,
+        "warmup/relay/failed": 2,
+    }
+
+
+async def test_with_next_after_no_later_failure_of_the_message_counts(following):
+    await following.put(1)
+    batch = await following.claim(1)
+    await following.finish(batch.claims, batch, State.REJECTED)
+    (again,) = (await following.claim(1, plans=[None])).claims
+    await following.outboxes[0].finish(result_of(again, instance="other"))
+    event = StatusEvent(message_id=again.id, status=Status.FAILED)
+    for instance in ("relay", "other"):
+        await following.outboxes[0].record(ReportedEvents(instance=instance, events=[event]))
+    assert await counts(following.outboxes[0]) == {"warmup/relay": 1, "warmup/relay/failed": 1}
 
 
 async def counts(outbox):
