@@ -73,6 +73,31 @@ async def test_it_has_the_same_clients_senders_and_rules(copy, settings):
                 )
 
 
+async def test_no_rate_and_no_warmup_slow_the_run_down(tmp_path):
+    file = tmp_path / "gatepost.toml"
+    keys = """[plugins.grid]
+per_second = 3
+warmup = { from = 500 }"""
+    file.write_text(EVERYTHING.replace("[plugins.grid]", keys))
+    (tmp_path / "key.pem").write_text("a key")
+    settings, faults = read_settings(file, discovery.settings_type)
+    assert (faults, settings.plugins["grid"].warmup.first) == ([], 500)
+    async with surround(
+        settings,
+        sending_instances(settings),
+        list(settings.clients),
+        emulate=True,
+        store_url="sqlite:///gatepost.db",
+        preview="preview@office.example",
+    ) as around:
+        (tmp_path / "private").mkdir()
+        private = PrivateCopy(settings, around)
+        tables = tomllib.loads(private.write(tmp_path / "private").read_text())
+
+    assert not tables["plugins"]["grid"].keys() & {"per_second", "warmup"}
+    assert "plugins.grid.warmup: no cap, for the same reason" in private.changes
+
+
 def test_a_configuration_is_shown_with_dots_for_everything_that_could_be_a_secret(settings):
     lines = dotted_lines(settings.path)
 

@@ -252,7 +252,7 @@ def _warmup_problem(full: FullWarmup) -> Problem:
         one.instance,
         f"plugins.{one.instance} is at its warm-up cap of {one.cap:,} {'today' if one.per == 'day' else 'this hour'}: "
         f"{full.messages:,} wait until {clock_time(one.ends_at)}",
-        "nothing is lost, and the cap grows while few fail; to send them now, add another plugin to their route",
+        "they wait unless their lifetime ends first; to send them now, add another plugin to their route",
     )
 
 
