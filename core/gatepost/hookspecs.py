@@ -11,9 +11,9 @@ class: ``AcmeSms(settings, context)``. The class has two attributes that it must
 - ``api_version``: the number of this contract that the class was written for (``API_VERSION``). With another
   number the gateway does not start.
 - ``settings_type``: a ``msgspec.Struct`` with ``frozen=True, forbid_unknown_fields=True``. The keys of the table
-  are converted to it, except ``use``, ``concurrency``, ``per_second``, ``warmup``, ``timeout``, ``blocks``, ``merge``
-  and ``webhook_networks``, which belong to the core. ``Secret`` fields are converted to Secrets, and ``Path`` fields to
-  absolute paths. ``gatepost config`` shows what a field's ``msgspec.Meta(description=…)`` says.
+  are converted to it, except ``use``, ``concurrency``, ``per_second``, ``warmup``, ``timeout``, ``blocks``, ``merge``,
+  ``webhook_networks`` and ``own_unsubscribe``, which belong to the core. ``Secret`` fields are converted to Secrets, and
+  ``Path`` fields to absolute paths. ``gatepost config`` shows what a field's ``msgspec.Meta(description=…)`` says.
 
 The class may also have the attributes of OptionalAttributes.
 
