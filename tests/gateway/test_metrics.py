@@ -34,6 +34,7 @@ MATCHES = {
 async def samples(deployment, sendgrid, vonage):
     """Return the samples of a gateway that has just started, with everything in its configuration that is measured."""
     deployment.tables["clients.brand"] |= {"email_per_day": 1_000, "sms_per_day": 1_000, "max_queued": 1_000}
+    deployment.tables["plugins.sendgrid-main"] |= {"warmup": {"from": 500}}
     async with deployment.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
         return await gateway.scrape()
 
