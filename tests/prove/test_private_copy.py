@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -15,18 +16,23 @@ from prove.configurations import EVERYTHING
 SECRETS = ("the-operators-secret", "the-operators-own-key")
 
 
-@pytest.fixture
-def settings(tmp_path):
-    (tmp_path / "key.pem").write_text("a key")
-    file = tmp_path / "gatepost.toml"
-    file.write_text(EVERYTHING)
+def settings_of(folder, text):
+    (folder / "key.pem").write_text("a key")
+    file = folder / "gatepost.toml"
+    file.write_text(text)
     found, faults = read_settings(file, discovery.settings_type)
     assert faults == []
     return found
 
 
 @pytest.fixture
-async def copy(settings, tmp_path):
+def settings(tmp_path):
+    return settings_of(tmp_path, EVERYTHING)
+
+
+@asynccontextmanager
+async def copied(settings, tmp_path):
+    """Yield the private copy of these settings, and its file."""
     clients = [*settings.clients, "gatepost-prove"]
     async with surround(
         settings,
@@ -38,7 +44,14 @@ async def copy(settings, tmp_path):
     ) as around:
         folder = tmp_path / "private"
         folder.mkdir()
-        yield PrivateCopy(settings, around).write(folder)
+        private = PrivateCopy(settings, around)
+        yield private, private.write(folder)
+
+
+@pytest.fixture
+async def copy(settings, tmp_path):
+    async with copied(settings, tmp_path) as (_, file):
+        yield file
 
 
 async def test_every_host_in_it_is_on_this_machine(copy):
@@ -74,26 +87,12 @@ async def test_it_has_the_same_clients_senders_and_rules(copy, settings):
 
 
 async def test_no_rate_and_no_warmup_slow_the_run_down(tmp_path):
-    file = tmp_path / "gatepost.toml"
-    keys = """[plugins.grid]
-per_second = 3
-warmup = { from = 500 }"""
-    file.write_text(EVERYTHING.replace("[plugins.grid]", keys))
-    (tmp_path / "key.pem").write_text("a key")
-    settings, faults = read_settings(file, discovery.settings_type)
-    assert (faults, settings.plugins["grid"].warmup.first) == ([], 500)
-    async with surround(
-        settings,
-        sending_instances(settings),
-        list(settings.clients),
-        emulate=True,
-        store_url="sqlite:///gatepost.db",
-        preview="preview@office.example",
-    ) as around:
-        (tmp_path / "private").mkdir()
-        private = PrivateCopy(settings, around)
-        tables = tomllib.loads(private.write(tmp_path / "private").read_text())
+    limits = "[plugins.grid]\nper_second = 3\nwarmup = { from = 500 }"
+    settings = settings_of(tmp_path, EVERYTHING.replace("[plugins.grid]", limits))
+    assert settings.plugins["grid"].warmup.first == 500
 
+    async with copied(settings, tmp_path) as (private, file):
+        tables = tomllib.loads(file.read_text())
     assert not tables["plugins"]["grid"].keys() & {"per_second", "warmup"}
     assert "plugins.grid.warmup: no cap, for the same reason" in private.changes
 
