@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Executable, bindparam, func, select, update
-from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
 from gatepost.outbox.claim_statement import claim_statement
@@ -15,7 +14,7 @@ from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import Callback, CallbackResult
 from gatepost.outbox.schema import messages, statuses
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState
-from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair, id_chunks
 from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, claim_progress
 
 
@@ -164,7 +163,7 @@ def finish_callbacks(tx: Transaction, results: Sequence[CallbackResult]) -> list
     An acknowledged and a dead callback both let the next status of the same message be called back.
     """
     seqs = [result.seq for result in results]
-    rows: dict[int, Row[Any]] = {row.seq: row for row in tx.select_by_ids(_claimed_rows, sorted(set(seqs)))}
+    rows: dict[int, Record] = {row.seq: row for row in tx.select_by_ids(_claimed_rows, sorted(set(seqs)))}
     lock_messages(tx, {row.message_id for row in rows.values()})
     valid = check_fence(tx, seqs, results, rows, CallbackState.CALLING, allow_late=[False] * len(results))
     valid_results = list(compress(results, valid))

@@ -6,11 +6,10 @@ two steps other work is done. The command asks for each step; when the command e
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.engine import Row
 
 from gatepost.content_keys import ContentKeys
 from gatepost.model import Channel, Status
@@ -23,7 +22,7 @@ from gatepost.outbox.records import OUR_ID, EndedMessage, NewStatus
 from gatepost.outbox.reports import STATUS_COLUMNS, append_statuses, delete_contents
 from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair, id_chunks
 
 CANCELLABLE = (State.QUEUED, State.SUSPECT, State.HELD, State.AWAITING)
 """States of a message that waits, and that no provider is sending. An instance that has an awaiting one keeps it."""
@@ -243,7 +242,7 @@ def cancel_messages(
     if not ids:
         return []
     in_states = [state.value for state in states]
-    rows: dict[str, Row[Any]] = {
+    rows: dict[str, Record] = {
         row.id: row for row in tx.select_by_ids(_select_waiting, sorted(ids), in_states=in_states)
     }
     if not rows:

@@ -3,10 +3,9 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Required, TypedDict
+from typing import NamedTuple, Required, TypedDict
 
 from sqlalchemy import and_, bindparam, case, exists, null, select, update
-from sqlalchemy.engine import Row
 
 from gatepost.content_keys import ContentKeyMissing, ContentKeys
 from gatepost.outbox import deaths, forgotten_users
@@ -16,7 +15,7 @@ from gatepost.outbox.records import Claim, Queue
 from gatepost.outbox.schema import attempts, contents, messages
 from gatepost.outbox.states import State
 from gatepost.outbox.suppressions import reason_of_message
-from gatepost.outbox.transaction import DialectPair, Transaction
+from gatepost.outbox.transaction import DialectPair, Record, Transaction
 from gatepost.outbox.turns import Rate, Turns
 from gatepost.outbox.warmup_steps import Place, Warmup
 from gatepost.outbox.warmups import Places
@@ -171,7 +170,7 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns, places: Places)
 def _claim_due_messages(
     tx: Transaction, request: ClaimRequest, limit: int
 ) -> tuple[list[Claim], ClaimProgress]:
-    rows = tx.execute(
+    rows = tx.fetch(
         _claim_due,
         of_queue=request.queue.id,
         in_state=request.state.value,
@@ -180,7 +179,7 @@ def _claim_due_messages(
         max_rows=limit,
         lease_end=tx.after(request.lease),
         claimed_by=tx.holder,
-    ).all()
+    )
     forgotten = _forgotten(tx, request.queue.client, rows)
     claims = [
         Claim(
@@ -207,7 +206,7 @@ class _Content(TypedDict, total=False):
     missing_key: str
 
 
-def _content(keys: ContentKeys, row: Row[Any]) -> _Content:
+def _content(keys: ContentKeys, row: Record) -> _Content:
     """Return the content of a claimed message; empty where it is erased or can't be read."""
     try:
         return {"content": keys.decrypt(row.id, bytes(row.content or b""))}
@@ -217,7 +216,7 @@ def _content(keys: ContentKeys, row: Row[Any]) -> _Content:
         return {"content": b""}
 
 
-def _forgotten(tx: Transaction, client: str, rows: Sequence[Row[Any]]) -> dict[str, str]:
+def _forgotten(tx: Transaction, client: str, rows: Sequence[Record]) -> dict[str, str]:
     """Return the reason for each user of these messages who is forgotten."""
     key = rows[0].key_if_forgotten if rows else None
     users = {(client, row.ext_user_id) for row in rows}

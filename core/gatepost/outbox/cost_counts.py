@@ -1,10 +1,8 @@
 """What text messages cost, for the statistics: their parts, and their price where the provider says it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.engine import Row
 
 from gatepost.outbox import statistics
 from gatepost.outbox.fallback_store import REPORT_POSITION
@@ -12,10 +10,10 @@ from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import SendResult, Try
 from gatepost.outbox.schema import attempts
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import Transaction, dialect_pair
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair
 
 
-def count_costs(tx: Transaction, results: Sequence[SendResult], rows: Mapping[str, Row[Any]]) -> None:
+def count_costs(tx: Transaction, results: Sequence[SendResult], rows: Mapping[str, Record]) -> None:
     """Count what the messages cost that a provider took. To be called before the tries of these results are stored.
 
     ``rows`` are the messages as they were before. A result that is recorded twice, after a lost connection, counts once.
@@ -29,7 +27,7 @@ def count_costs(tx: Transaction, results: Sequence[SendResult], rows: Mapping[st
                 _count(tx, rows[message_id], one)
 
 
-def _count(tx: Transaction, row: Row[Any], one: Try) -> None:
+def _count(tx: Transaction, row: Record, one: Try) -> None:
     if one.parts:
         statistics.add_of(tx, row, one.instance, statistics.PARTS, one.parts)
     if one.counted_parts:

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.engine import Row
 
 from gatepost.model import Channel
 from gatepost.outbox import deaths, limits, statistics
@@ -15,7 +14,7 @@ from gatepost.outbox.queues import add_queues
 from gatepost.outbox.records import Limit, Queue
 from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import Transaction, dialect_pair
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair
 
 _claimed_rows = dialect_pair(
     lambda add_lock: add_lock(
@@ -66,7 +65,7 @@ def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | Limit |
     names = [(decision.channel, decision.route, decision.client) for decision in decisions]
     queues = add_queues(tx, sorted(set(names)))
     ids = [decision.id for decision in decisions]
-    rows: dict[str, Row[Any]] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
+    rows: dict[str, Record] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
     no_late = [False] * len(ids)
     valid = check_fence(tx, ids, decisions, rows, State.SENDING, allow_late=no_late)
     moved: list[Queue | Limit | None] = [
@@ -90,7 +89,7 @@ def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | Limit |
     return moved
 
 
-def _count_as(tx: Transaction, row: Row[Any], queue: int, country: str) -> None:
+def _count_as(tx: Transaction, row: Record, queue: int, country: str) -> None:
     """Count a stored message for the queue that it has now, and no more for the one before."""
     count = partial(statistics.add, tx, statistics.STORED, created_at=row.created_at)
     count(queue=row.queue, country=row.country, amount=-1)

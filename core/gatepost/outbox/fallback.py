@@ -8,15 +8,12 @@ only when no member is left and none may still deliver.
 
 import math
 from collections.abc import Iterable
-from typing import Any
-
-from sqlalchemy.engine import Row
 
 from gatepost.model import Status
 from gatepost.outbox import deaths
 from gatepost.outbox.records import Fallback
 from gatepost.outbox.states import FINAL_STATES, State
-from gatepost.outbox.transaction import Transaction
+from gatepost.outbox.transaction import Record, Transaction
 
 ARRIVALS = frozenset({Status.DELIVERED, Status.OPENED, Status.COMPLAINED})
 """Statuses that prove that the message reached the user."""
@@ -195,7 +192,7 @@ class Progress:
     def _set(self, state: State, wait: float, instance: str) -> None:
         self.state, self.wait, self.instance = state, wait, instance
 
-    def values(self, tx: Transaction, row: Row[Any]) -> dict[str, object]:
+    def values(self, tx: Transaction, row: Record) -> dict[str, object]:
         """Return the new values of the columns for state, due time, end and passed members."""
         state = self.state
         if state is State.QUEUED and row.deaths >= deaths.SUSPECT_DEATHS:

@@ -1,10 +1,9 @@
 """The store's side of routes with ``next_after``: what is read to follow a message on one, and what is written."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, func, literal, or_, select, update
-from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import counters
@@ -13,7 +12,7 @@ from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage, Fallback, NewStatus
 from gatepost.outbox.schema import attempts, messages, queues, statuses
 from gatepost.outbox.states import FINAL_STATES, State
-from gatepost.outbox.transaction import Transaction, dialect_pair
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair
 
 REPORT_POSITION = 1_000
 """The first position, after those of all tries, of what is known only from a report: the process died before the answer."""
@@ -103,7 +102,7 @@ _select_try = select(attempts.c.message_id).where(
 
 
 def note_outcome(
-    tx: Transaction, row: Row[Any], instance: str, status: Status, code: str, passed: Sequence[str]
+    tx: Transaction, row: Record, instance: str, status: Status, code: str, passed: Sequence[str]
 ) -> None:
     """Write into the tries of this instance what its provider reported at the end: a delivery or a failure.
 
@@ -129,7 +128,7 @@ def note_outcome(
 
 def reported_try(
     tx: Transaction,
-    row: Row[Any],
+    row: Record,
     instance: str,
     outcome: str,
     *,
@@ -159,7 +158,7 @@ def reported_try(
 
 
 def progress_of(
-    tx: Transaction, rows: Mapping[str, Row[Any]], failing: Collection[str]
+    tx: Transaction, rows: Mapping[str, Record], failing: Collection[str]
 ) -> dict[str, Progress]:
     """Return the progress of those of these messages that are on routes with ``next_after``.
 
@@ -188,7 +187,7 @@ def progress_of(
 
 
 def follow_reports(
-    tx: Transaction, rows: Mapping[str, Row[Any]], matched: Sequence[MatchedEvent]
+    tx: Transaction, rows: Mapping[str, Record], matched: Sequence[MatchedEvent]
 ) -> tuple[Mapping[str, Progress], Sequence[NewStatus]]:
     """Return the new progress of messages on routes with ``next_after``, and for each event the status to add.
 
@@ -227,7 +226,7 @@ _update_progress = (
 
 
 def store_progress(
-    tx: Transaction, rows: Mapping[str, Row[Any]], progress: Mapping[str, Progress]
+    tx: Transaction, rows: Mapping[str, Record], progress: Mapping[str, Progress]
 ) -> Sequence[EndedMessage]:
     """Store what reports changed; return the messages that are sent now and were not before."""
     changed = {message_id: one for message_id, one in progress.items() if one.changed}

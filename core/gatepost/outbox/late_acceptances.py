@@ -1,9 +1,8 @@
 """The counting of messages that were given up, and that a provider has after all, as a report proves."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from gatepost.model import Status
 from gatepost.outbox import statistics
@@ -12,7 +11,7 @@ from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import GIVEN_UP_STATES, State
-from gatepost.outbox.transaction import Transaction, dialect_pair
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair
 
 _select_accepted = dialect_pair(
     lambda _: select(statuses.c.message_id).where(
@@ -23,7 +22,7 @@ _select_accepted = dialect_pair(
 
 def count(
     tx: Transaction,
-    rows: Mapping[str, Row[Any]],
+    rows: Mapping[str, Record],
     matched: Sequence[MatchedEvent],
     ended: Sequence[EndedMessage],
 ) -> None:

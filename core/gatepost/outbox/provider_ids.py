@@ -1,17 +1,15 @@
 """The providers' ids of messages: which message an id names, and ids that the gateway knows from a report alone."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import bindparam, delete, select, update
-from sqlalchemy.engine import Row
 
 from gatepost.observe import redaction
 from gatepost.outbox.fallback_store import REPORT_POSITION, MatchedEvent, reported_try
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import ReportedEvents, SendResult
 from gatepost.outbox.schema import attempts
-from gatepost.outbox.transaction import Transaction, dialect_pair
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair
 
 ID_POSITION = REPORT_POSITION + 1_000
 """The position, in its attempt, of a try of which only the provider's id is known; behind those with a failure."""
@@ -36,7 +34,7 @@ def find_messages(
 
 
 def record_reported_ids(
-    tx: Transaction, rows: Mapping[str, Row[Any]], matched: Sequence[MatchedEvent]
+    tx: Transaction, rows: Mapping[str, Record], matched: Sequence[MatchedEvent]
 ) -> None:
     """Record the provider's ids of messages that a report names by both ids, where the send left none.
 
@@ -78,8 +76,8 @@ _set_provider_id = (
 )
 
 
-def _record(tx: Transaction, rows: Mapping[str, Row[Any]], instance: str, ids: Mapping[str, str]) -> None:
-    tries: dict[str, list[Row[Any]]] = {}
+def _record(tx: Transaction, rows: Mapping[str, Record], instance: str, ids: Mapping[str, str]) -> None:
+    tries: dict[str, list[Record]] = {}
     for row in tx.select_by_ids(_select_tries_without_id, sorted(set(ids.values())), instance=instance):
         tries.setdefault(row.message_id, []).append(row)
     found: list[dict[str, object]] = []

@@ -6,9 +6,8 @@ route follows receipts, this costs nothing.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from gatepost.model import Status
 from gatepost.outbox import cohorts, counters
@@ -17,7 +16,7 @@ from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import NewStatus, SendResult
 from gatepost.outbox.schema import attempts, messages, queues, statuses
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import Transaction, dialect_pair
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair
 
 _DELIVERIES = frozenset({Status.DELIVERED, Status.OPENED})
 """The statuses that prove a delivery."""
@@ -53,7 +52,7 @@ _first_sends = dialect_pair(
 )
 
 
-def count_sends(tx: Transaction, results: Sequence[SendResult], rows: Mapping[str, Row[Any]]) -> None:
+def count_sends(tx: Transaction, results: Sequence[SendResult], rows: Mapping[str, Record]) -> None:
     """Count each message that an instance took at the first try.
 
     To be called after the tries of these results are stored; ``rows`` are the messages as they were before.
@@ -91,11 +90,11 @@ def count_deliveries(tx: Transaction, reported: Sequence[NewStatus], added: Sequ
             _count(tx, row, Counted.DELIVERED)
 
 
-def _select_first_sends(tx: Transaction, message_ids: Iterable[str]) -> Iterable[Row[Any]]:
+def _select_first_sends(tx: Transaction, message_ids: Iterable[str]) -> Iterable[Record]:
     return tx.select_by_ids(_first_sends, sorted(message_ids), routes=sorted(tx.policy.balanced))
 
 
-def _count(tx: Transaction, row: Row[Any], counted: Counted) -> None:
+def _count(tx: Transaction, row: Record, counted: Counted) -> None:
     if row.started_at >= cohorts.oldest_period(tx.now):
         key = cohorts.counter_key(Group(row.route, row.country), row.instance, row.started_at, counted)
         counters.add(tx, key, 1)

@@ -2,11 +2,10 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from sqlalchemy import bindparam, delete, select, update
-from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.observe.trail import Trail
@@ -24,7 +23,7 @@ from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage, NewStatus, RecordResult, ReportedEvents
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import FINAL_STATES, OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
-from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair, id_chunks
 
 STATUS_COLUMNS = (
     messages.c.id,
@@ -106,7 +105,7 @@ def record(tx: Transaction, reports: Sequence[ReportedEvents]) -> list[Recording
 
 def _match(
     reports: Sequence[ReportedEvents],
-    rows: Mapping[str, Row[Any]],
+    rows: Mapping[str, Record],
     by_provider_id: Mapping[tuple[str, str], str],
 ) -> tuple[list[MatchedEvent], list[list[StatusEvent]]]:
     """Return the events of known messages, and the others of each report."""
@@ -128,7 +127,7 @@ def _match(
     return matched, unknown
 
 
-def suppress_users(tx: Transaction, rows: Mapping[str, Row[Any]], recorded: Sequence[NewStatus]) -> None:
+def suppress_users(tx: Transaction, rows: Mapping[str, Record], recorded: Sequence[NewStatus]) -> None:
     """Suppress the users to whom the policy no longer sends after these statuses, which have codes."""
     if not (recorded and tx.policy.suppress):
         return
@@ -141,7 +140,7 @@ def suppress_users(tx: Transaction, rows: Mapping[str, Row[Any]], recorded: Sequ
     suppressions.add_for_statuses(tx, users)
 
 
-def _may_have_sent(report: ReportedEvents, row: Row[Any]) -> bool:
+def _may_have_sent(report: ReportedEvents, row: Record) -> bool:
     """Return whether the instance may have sent the message.
 
     The row's instance is known only after that instance has answered; until then the channel has to do.
@@ -154,7 +153,7 @@ _select_by_id = dialect_pair(
 )
 
 
-def _by_message_id(tx: Transaction, ids: Iterable[str]) -> dict[str, Row[Any]]:
+def _by_message_id(tx: Transaction, ids: Iterable[str]) -> dict[str, Record]:
     return {row.id: row for row in tx.select_by_ids(_select_by_id, sorted(ids))}
 
 
@@ -165,7 +164,7 @@ _update_to_sent = (
 )
 
 
-def _mark_sent(tx: Transaction, rows: Collection[Row[Any]]) -> Sequence[EndedMessage]:
+def _mark_sent(tx: Transaction, rows: Collection[Record]) -> Sequence[EndedMessage]:
     """Mark these messages as sent, whatever their state was; return those that were not sent before."""
     ended = sorted(
         EndedMessage(row.id, row.client, Channel(row.channel), State.SENT)
@@ -200,7 +199,7 @@ _insert_statuses = statuses.insert()
 
 def append_statuses(
     tx: Transaction,
-    rows: Mapping[str, Row[Any]],
+    rows: Mapping[str, Record],
     reported: Sequence[NewStatus],
     *,
     by_provider: bool = True,
@@ -260,13 +259,13 @@ def log_statuses(trail: Trail, tx: Transaction) -> None:
         )
 
 
-def _count(tx: Transaction, message: Row[Any], new: NewStatus) -> None:
+def _count(tx: Transaction, message: Record, new: NewStatus) -> None:
     tx.new_statuses.append((message, new))
     statistics.add_of(tx, message, new.instance, new.status.value)
 
 
 def _status_row(
-    tx: Transaction, new: NewStatus, reporter: str, callback_state: CallbackState, message: Row[Any]
+    tx: Transaction, new: NewStatus, reporter: str, callback_state: CallbackState, message: Record
 ) -> dict[str, object]:
     return {
         "message_id": new.message_id,

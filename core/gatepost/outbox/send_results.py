@@ -5,7 +5,6 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
 from gatepost.outbox import cost_counts, counters, deaths, receipt_counts, statistics, warmup_counts
@@ -18,7 +17,7 @@ from gatepost.outbox.records import EndedMessage, NewStatus, SendResult
 from gatepost.outbox.reports import STATUS_COLUMNS, append_statuses, delete_contents, suppress_users
 from gatepost.outbox.schema import attempts, contents, messages
 from gatepost.outbox.states import FINAL_STATES, GIVEN_UP_STATES, State
-from gatepost.outbox.transaction import Transaction, dialect_pair
+from gatepost.outbox.transaction import Record, Transaction, dialect_pair
 
 _FINAL_STATUSES = {
     State.SENT: Status.ACCEPTED,
@@ -94,7 +93,7 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
     noted.
     """
     ids = [result.id for result in results]
-    rows: dict[str, Row[Any]] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
+    rows: dict[str, Record] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
     receipts = [result.state is State.SENT for result in results]
     valid = check_fence(tx, ids, results, rows, State.SENDING, allow_late=receipts)
     valid_results = list(compress(results, valid))
@@ -128,7 +127,7 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
 
 
 def _follow_fallbacks(
-    tx: Transaction, results: Sequence[SendResult], rows: Mapping[str, Row[Any]]
+    tx: Transaction, results: Sequence[SendResult], rows: Mapping[str, Record]
 ) -> dict[str, Progress]:
     """Return the new progress of messages on routes with ``next_after`` that are not just tried again."""
     failing = {result.id for result in results if result.state in {State.REJECTED, State.FAILED}}
@@ -151,7 +150,7 @@ def _follow_fallbacks(
 def _add_statuses(
     tx: Transaction,
     results: Sequence[SendResult],
-    rows: Mapping[str, Row[Any]],
+    rows: Mapping[str, Record],
     values: Sequence[Mapping[str, object]],
 ) -> Collection[str]:
     """Add the statuses that follow from these results; return the messages of which one may be called back now."""
@@ -182,7 +181,7 @@ def _new_statuses(results: Sequence[SendResult], values: Sequence[Mapping[str, o
     return new
 
 
-def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, EndedMessage]:
+def _ends(rows: Mapping[str, Record], values: Sequence[Mapping[str, Any]]) -> dict[str, EndedMessage]:
     """Return by id the messages that reached a final state now, without those that were in that state before."""
     return {
         row.id: EndedMessage(row.id, row.client, Channel(row.channel), State(value["state"]))
@@ -192,7 +191,7 @@ def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> 
 
 
 def _insert_attempts(
-    tx: Transaction, results: Sequence[SendResult], messages_before: Mapping[str, Row[Any]]
+    tx: Transaction, results: Sequence[SendResult], messages_before: Mapping[str, Record]
 ) -> None:
     """Store the tries of these results.
 
@@ -248,7 +247,7 @@ def _update_contents(
 
 
 def _message_values(
-    tx: Transaction, result: SendResult, row: Row[Any], progress: Progress | None
+    tx: Transaction, result: SendResult, row: Record, progress: Progress | None
 ) -> dict[str, object]:
     """Return the new values of a message's columns after this result."""
     state = result.state

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, literal_column, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, literal_column, select
 
 from gatepost.outbox.counters import ALL_SHARDS, DAY
 from gatepost.outbox.schema import statistics
-from gatepost.outbox.transaction import StatisticsKey, Transaction
+from gatepost.outbox.transaction import Record, StatisticsKey, Transaction
 
 HOUR = 3_600_000
 """Milliseconds."""
@@ -85,7 +85,7 @@ def add(
     tx.statistics_changes[key] = tx.statistics_changes.get(key, 0) + amount
 
 
-def add_of(tx: Transaction, message: Row[Any], instance: str, what: str, amount: int = 1) -> None:
+def add_of(tx: Transaction, message: Record, instance: str, what: str, amount: int = 1) -> None:
     """Count something of a message whose ``created_at``, ``queue`` and ``country`` are in its row."""
     created_at: int = message.created_at
     key = StatisticsKey(created_at - created_at % HOUR, message.queue, message.country, instance, what)

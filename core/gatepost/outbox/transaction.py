@@ -1,14 +1,17 @@
 """What every work function of the outbox gets: a connection inside a transaction, the time, the policy."""
 
 import time
+from collections import namedtuple
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from functools import cache, partial
+from itertools import chain
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Dialect, Executable, Insert, Select, Table, UpdateBase, select
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import CursorResult, Row
+from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from gatepost.outbox.one_of import one_of
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql as postgresql_dialect
 
 T = TypeVar("T")
+
+Record: TypeAlias = Any
+"""A row as a named tuple, with an attribute for each column."""
 
 MAX_IDS = 500
 """Ids of one statement."""
@@ -82,16 +88,33 @@ def _add_up(table: Table, *, postgresql: bool) -> Insert:
     return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_={"value": total})
 
 
+class _DriverStatement(NamedTuple):
+    """A statement as the driver gets it."""
+
+    text: str
+    parameter_count: int
+    bind: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    """Returns the parameters for a row, in their order."""
+
+
 @cache
-def _compiled(
-    statement: UpdateBase, dialect: Dialect, keys: tuple[str, ...]
-) -> tuple[str, Sequence[str], Mapping[str, Any]]:
-    """Return a statement's SQL for the driver, its parameter names in their order, and the constant parameters."""
+def _compiled(statement: UpdateBase, dialect: Dialect, keys: tuple[str, ...]) -> _DriverStatement:
+    """Return a statement for the driver; ``keys`` are those of its rows."""
     insert = isinstance(statement, Insert)
     compiled = statement.compile(dialect=dialect, column_keys=list(keys) if insert else None)
     assert isinstance(compiled, SQLCompiler)
     names = compiled.positiontup or ()
-    return compiled.string, names, {name: compiled.params[name] for name in names if name not in keys}
+    constants = {name: compiled.params[name] for name in names if name not in keys}
+    # A getter of one value would return it without a tuple around it.
+    get = itemgetter(*names) if len(names) > 1 else lambda row: tuple(row[name] for name in names)
+    bind = (lambda row: get({**constants, **row})) if constants else get
+    return _DriverStatement(compiled.string, len(names), bind)
+
+
+@cache
+def _record_maker(columns: tuple[str, ...]) -> Callable[[Iterable[Any]], Record]:
+    # typing.NamedTuple needs the names in the source.
+    return partial(tuple.__new__, namedtuple("Record", columns))  # noqa: PYI024
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +135,7 @@ class Transaction:
     """What this transaction adds to the statistics; written at its end."""
     audit_rows: list[dict[str, Any]] = field(default_factory=list)
     """The entries that this transaction appends to the audit log; written at its end."""
-    new_statuses: list[tuple[Row[Any], NewStatus]] = field(default_factory=list)
+    new_statuses: list[tuple[Record, NewStatus]] = field(default_factory=list)
     """The statuses that this transaction adds, with the row of their message."""
     read_at: float = field(default_factory=time.monotonic)
     """When ``now`` was read, by this process's monotonic clock."""
@@ -162,27 +185,26 @@ class Transaction:
 
         The parameters go to the driver by position: to bind each row by name took as long as to write it.
         """
-        text, names, constants = _compiled(statement, self.connection.dialect, tuple(rows[0]))
-        whole = [{**constants, **row} for row in rows] if constants else rows
+        compiled = _compiled(statement, self.connection.dialect, tuple(rows[0]))
         if isinstance(statement, Insert) and not self.on_postgresql:
-            return self._insert_at_once(text, names, whole)
-        parameters = [tuple(row[name] for name in names) for row in whole]
-        return self.connection.exec_driver_sql(text, parameters).rowcount
+            return self._insert_at_once(compiled, rows)
+        parameters = [compiled.bind(row) for row in rows]
+        return self.connection.exec_driver_sql(compiled.text, parameters).rowcount
 
-    def _insert_at_once(self, text: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> int:
+    def _insert_at_once(self, compiled: _DriverStatement, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert all rows with one SQLite statement, or with a few where that would have too many parameters.
 
         With one statement per row, SQLite's thread released and reacquired the interpreter for each of them, while
         the event loop wanted it too: that cost more than the row itself.
         """
-        places = f"({', '.join('?' * len(names))})"
-        size = MAX_PARAMETERS // len(names)
+        places = f"({', '.join('?' * compiled.parameter_count)})"
+        size = MAX_PARAMETERS // compiled.parameter_count
         count = 0
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            statement = text.replace(places, ", ".join([places] * len(part)), 1)
-            parameters = tuple(row[name] for row in part for name in names)
-            count += self.connection.exec_driver_sql(statement, parameters).rowcount
+            text = compiled.text.replace(places, ", ".join([places] * len(part)), 1)
+            parameters = tuple(chain.from_iterable(map(compiled.bind, part)))
+            count += self.connection.exec_driver_sql(text, parameters).rowcount
         return count
 
     def execute(self, statement: DialectPair, **parameters: object) -> CursorResult[Any]:
@@ -192,13 +214,21 @@ class Transaction:
         assert isinstance(result, CursorResult)
         return result
 
+    def fetch(self, statement: DialectPair, **parameters: object) -> list[Record]:
+        """Run the statement in this dialect's form; return its rows.
+
+        To read an attribute of SQLAlchemy's rows takes ten times as long.
+        """
+        result = self.execute(statement, **parameters)
+        # All rows at once: each separate fetch releases the interpreter to other threads.
+        return list(map(_record_maker(tuple(result.keys())), result.all()))
+
     def select_by_ids(
         self, statement: DialectPair, ids: Iterable[Any], **parameters: object
-    ) -> Iterator[Any]:
+    ) -> Iterator[Record]:
         """Yield the rows that a statement with ``IDS`` returns for these ids."""
         for chunk in id_chunks(ids):
-            # All rows at once: each separate fetch releases the interpreter to other threads.
-            yield from self.execute(statement, ids=chunk, **parameters).all()
+            yield from self.fetch(statement, ids=chunk, **parameters)
 
     def with_lock(self, query: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         """Return the query with row locks against other replicas; on SQLite unchanged."""
