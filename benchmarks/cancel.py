@@ -25,6 +25,7 @@ from sqlalchemy import insert
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from claiming import claim_callbacks
 from gatepost.content import EmailContent, encode_content
 from gatepost.model import Channel, Mailbox, Secret
 from gatepost.outbox import CallbackResult, NewMessage, Outbox, Policy, SendResult, new_id, open_outbox
@@ -137,9 +138,9 @@ class OtherClient:
                 task.add_done_callback(self._background.discard)
 
     async def _call_back(self, client: str = "other", limit: int = 16) -> None:
-        calls = await self._outbox.claim_callbacks(limit, 45.0, client=client)
+        calls = await claim_callbacks(self._outbox, limit, 45.0, client=client)
         results = [CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True) for one in calls]
-        await asyncio.gather(*map(self._outbox.finish_callback, results))
+        await self._outbox.finish_callbacks(lambda: results)
 
     async def _call_back_campaign(self) -> None:
         while True:

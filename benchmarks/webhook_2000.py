@@ -138,7 +138,9 @@ async def measure(events: int, folder: Path, *, quiet: bool) -> dict[str, float]
     read: list[float] = []
     async with open_outbox(url, folder, Policy()) as outbox:
         routes = Routes(email=Routes.listed(Channel.EMAIL, ("sendgrid",)))
-        webhooks = Webhooks({"sendgrid": instance}, routes, outbox, UserSearch(Contacts({}, 2.0, ""), routes, 2.0), Metrics())
+        webhooks = Webhooks(
+            {"sendgrid": instance}, routes, outbox, UserSearch(Contacts({}, 2.0, ""), routes, 2.0), Metrics()
+        )
         for invalid_event in (False, True):
             for _ in range(ROUNDS):
                 signed = request(vendor, await send_messages(outbox, events), invalid_event=invalid_event)

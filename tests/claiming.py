@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from gatepost.model import Channel
-from gatepost.outbox import Claim, Outbox, SendResult, Try, named_leases
+from gatepost.outbox import Callback, CallbackResult, Claim, Outbox, SendResult, Try, named_leases
+from gatepost.outbox.callbacks import CallbackClaimRequest
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.states import State
 
@@ -48,6 +49,18 @@ def result_of(
     return SendResult(
         id=claim.id, attempt=claim.attempt, state=state, instance=instance, tries=[one], **fields
     )
+
+
+async def claim_callbacks(outbox: Outbox, limit: int, lease: float, **which: Any) -> list[Callback]:
+    """Claim up to ``limit`` due callbacks for ``lease`` seconds, of all clients unless ``which`` says of which."""
+    (claimed,) = await outbox.claim_callbacks(lambda: [CallbackClaimRequest(limit, lease, **which)])
+    return list(claimed)
+
+
+async def finish_callback(outbox: Outbox, result: CallbackResult) -> bool:
+    """Record the result of one callback; return False when the claim was lost."""
+    (recorded,) = await outbox.finish_callbacks(lambda: [result])
+    return recorded
 
 
 async def acquire_lease(outbox: Outbox, name: str, seconds: float) -> bool:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from claiming import claim_due
+from claiming import claim_callbacks, claim_due, finish_callback
 from gatepost import throttle
 from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks import attempt as callback_attempt
@@ -104,12 +104,13 @@ class BusyOutbox:
     def __getattr__(self, name):
         return getattr(self.outbox, name)
 
-    async def finish_callback(self, callback_result):
+    async def finish_callbacks(self, ended):
         if self.times > 0:
             self.times -= 1
+            ended()
             self.refused.set()
             raise StoreBusy("the disk is full")
-        return await self.outbox.finish_callback(callback_result)
+        return await self.outbox.finish_callbacks(ended)
 
 
 @pytest.fixture
@@ -167,9 +168,9 @@ async def put_messages(outbox, *hosts, client):
 async def test_a_call_interrupted_by_the_stop_is_due_at_once_and_not_counted(outbox, worker_of):
     await store_messages(outbox)
     for _ in range(ATTEMPTS - 1):
-        (call,) = await outbox.claim_callbacks(1, 45.0)
-        await outbox.finish_callback(
-            CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=0.0)
+        (call,) = await claim_callbacks(outbox, 1, 45.0)
+        await finish_callback(
+            outbox, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=0.0)
         )
     hosts = Hosts("crm.example")
     running = asyncio.create_task(worker_of(outbox, hosts).run())
@@ -178,7 +179,7 @@ async def test_a_call_interrupted_by_the_stop_is_due_at_once_and_not_counted(out
     running.cancel()
     await asyncio.wait([running])
 
-    (call,) = await outbox.claim_callbacks(1, 45.0)
+    (call,) = await claim_callbacks(outbox, 1, 45.0)
     assert call.attempt == ATTEMPTS
 
 
@@ -194,7 +195,7 @@ async def test_a_result_is_recorded_although_the_store_is_busy_at_the_stop(outbo
     await running
 
     await outbox.expire_all_claims()  # a call that was not recorded would be due now
-    assert await outbox.claim_callbacks(9, 45.0) == []
+    assert await claim_callbacks(outbox, 9, 45.0) == []
     assert hosts.called == ["crm.example"]
 
 
@@ -226,7 +227,7 @@ async def test_a_result_that_is_not_recorded_at_the_stop_is_tried_once_more(outb
     await asyncio.wait([running])
 
     await outbox.expire_all_claims()  # a call that was not recorded would be due now
-    assert await outbox.claim_callbacks(9, 45.0) == []
+    assert await claim_callbacks(outbox, 9, 45.0) == []
 
 
 async def test_a_slow_target_does_not_delay_other_targets_of_its_client(outbox, worker_of):
@@ -253,12 +254,17 @@ class WatchedOutbox:
     def __getattr__(self, name):
         return getattr(self.outbox, name)
 
-    async def claim_callbacks(self, limit, lease, *, client, **which):
-        self._in_a_row = 0 if client == "other" else self._in_a_row + (client == "brand")
-        # Twice is not enough: the two clients take turns in being the first of a round.
-        if self._in_a_row > 2:
-            self.settled.set()
-        return await self.outbox.claim_callbacks(limit, lease, client=client, **which)
+    async def claim_callbacks(self, plan):
+        def watched_plan():
+            requests = plan()
+            clients = {one.client for one in requests}
+            self._in_a_row = 0 if "other" in clients else self._in_a_row + ("brand" in clients)
+            # Twice is not enough: the two clients take turns in being the first of a round.
+            if self._in_a_row > 2:
+                self.settled.set()
+            return requests
+
+        return await self.outbox.claim_callbacks(watched_plan)
 
 
 @pytest.mark.parametrize("tripped", [False, True])
@@ -335,13 +341,19 @@ class SlowOutbox:
     def __getattr__(self, name):
         return getattr(self.outbox, name)
 
-    async def claim_callbacks(self, limit, lease, *, client, **which):
-        calls = await self.outbox.claim_callbacks(limit, lease, client=client, **which)
-        if which["excluded_targets"] and not calls:
+    async def claim_callbacks(self, plan):
+        requests = []
+
+        def noted_plan():
+            requests.extend(plan())
+            return requests
+
+        claimed = await self.outbox.claim_callbacks(noted_plan)
+        if any(one.excluded_targets and not calls for one, calls in zip(requests, claimed, strict=True)):
             self.hosts.answer_now.set()
             if self.in_flight:
                 await asyncio.wait(self.in_flight)
-        return calls
+        return claimed
 
 
 async def test_calls_that_end_during_a_claim_are_followed_by_others_at_once(outbox, worker_of, monkeypatch):
@@ -351,7 +363,7 @@ async def test_calls_that_end_during_a_claim_are_followed_by_others_at_once(outb
     hosts = Hosts("slow.example")
     slow_outbox = SlowOutbox(outbox, hosts)
     worker = worker_of(slow_outbox, hosts)
-    slow_outbox.in_flight = worker._calling
+    slow_outbox.in_flight = worker._calls
     running = asyncio.create_task(worker.run())
     await hosts.wait_for_calls(callback_worker.MAX_CALLS)
     worker.stop()

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import event
 
+from claiming import claim_callbacks, finish_callback
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, callbacks, stuck_statuses
 from gatepost.outbox.schema import statuses
@@ -44,7 +45,7 @@ async def test_a_claimed_callback_has_everything_for_its_request(store, sent):
     url = "https://CRM.example:8443/status?a=1"
     identity = await sent(store, channel=Channel.SMS, callback_url=url)
 
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
 
     assert (call.message_id, call.client, call.channel) == (identity, "brand", Channel.SMS)
     assert (call.status, call.callback_url, call.target) == (Status.ACCEPTED, url, "crm.example:8443")
@@ -56,84 +57,84 @@ async def test_statuses_are_called_back_in_order_one_at_a_time(store, sent):
     order = []
 
     for _ in range(3):
-        (call,) = await store.claim_callbacks(9, 45)
-        assert await store.claim_callbacks(9, 45) == []
-        assert await store.finish_callback(acknowledged(call))
+        (call,) = await claim_callbacks(store, 9, 45)
+        assert await claim_callbacks(store, 9, 45) == []
+        assert await finish_callback(store, acknowledged(call))
         order.append(call.status)
 
     assert order == [A, D, O]
-    assert await store.claim_callbacks(9, 45) == []
+    assert await claim_callbacks(store, 9, 45) == []
 
 
 async def test_a_status_recorded_during_a_callback_waits_for_its_end(store, sent):
     identity = await sent(store)
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
     event = StatusEvent(status=Status.DELIVERED, message_id=identity)
     await store.record(ReportedEvents(instance="relay", events=[event]))
 
-    assert await store.claim_callbacks(9, 45) == []
-    await store.finish_callback(acknowledged(call))
-    assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
+    assert await claim_callbacks(store, 9, 45) == []
+    await finish_callback(store, acknowledged(call))
+    assert [one.status for one in await claim_callbacks(store, 9, 45)] == [D]
 
 
 async def test_a_status_recorded_after_the_last_callback_is_due_immediately(store, sent):
     identity = await sent(store)
-    (call,) = await store.claim_callbacks(9, 45)
-    await store.finish_callback(acknowledged(call))
+    (call,) = await claim_callbacks(store, 9, 45)
+    await finish_callback(store, acknowledged(call))
     event = StatusEvent(status=Status.DELIVERED, message_id=identity)
     await store.record(ReportedEvents(instance="relay", events=[event]))
 
-    assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
+    assert [one.status for one in await claim_callbacks(store, 9, 45)] == [D]
 
 
 async def test_a_result_and_a_new_status_in_one_commit_lose_nothing(store, sent):
     identities = [await sent(store, f"uid-{n}") for n in range(8)]
-    calls = await store.claim_callbacks(9, 45)
+    calls = await claim_callbacks(store, 9, 45)
     events = [StatusEvent(status=Status.DELIVERED, message_id=one) for one in identities]
 
     await asyncio.gather(
-        *(store.finish_callback(acknowledged(call)) for call in calls[:4]),
+        *(finish_callback(store, acknowledged(call)) for call in calls[:4]),
         store.record(ReportedEvents(instance="relay", events=events)),
-        *(store.finish_callback(acknowledged(call)) for call in calls[4:]),
+        *(finish_callback(store, acknowledged(call)) for call in calls[4:]),
     )
 
-    following = await store.claim_callbacks(9, 45)
+    following = await claim_callbacks(store, 9, 45)
     assert {(call.message_id, call.status.value) for call in following} == {(one, D) for one in identities}
 
 
 async def test_a_failed_callback_is_retried_and_delays_the_next_status(store, sent, clock, view_of):
     identity = await sent(store, "uid-1", D)
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
 
-    assert await store.finish_callback(failed(call, 300))
+    assert await finish_callback(store, failed(call, 300))
 
     (first, second) = (await view_of(store, identity)).statuses
     assert (first.callback_state, first.attempts, first.next_attempt_at) == ("queued", 1, clock.now + 300)
     assert (first.problem, second.callback_state) == ("HTTP 503", "waiting")
     clock.advance(299)
-    assert await store.claim_callbacks(9, 45) == []
+    assert await claim_callbacks(store, 9, 45) == []
     clock.advance(1)
-    (retry,) = await store.claim_callbacks(9, 45)
+    (retry,) = await claim_callbacks(store, 9, 45)
     assert (retry.seq, retry.attempt, retry.status) == (call.seq, 2, A)
 
 
 async def test_a_dead_callback_does_not_delay_the_next_status(store, sent, view_of):
     identity = await sent(store, "uid-1", D)
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
 
-    assert await store.finish_callback(dead(call))
+    assert await finish_callback(store, dead(call))
 
-    assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
+    assert [one.status for one in await claim_callbacks(store, 9, 45)] == [D]
     first = (await view_of(store, identity)).statuses[0]
     assert (first.callback_state, first.next_attempt_at, first.problem) == ("dead", None, "HTTP 404")
 
 
 async def test_messages_do_not_wait_for_each_other(store, sent):
     slow, quick = await sent(store, "slow", D), await sent(store, "quick", D)
-    calls = {call.message_id: call for call in await store.claim_callbacks(9, 45)}
-    await store.finish_callback(acknowledged(calls[quick]))
+    calls = {call.message_id: call for call in await claim_callbacks(store, 9, 45)}
+    await finish_callback(store, acknowledged(calls[quick]))
 
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
 
     assert (call.message_id, call.status.value) == (quick, D)
     assert slow in calls
@@ -145,7 +146,7 @@ async def test_the_longest_due_callbacks_are_claimed_first_and_once(store, sent,
         ids.append(await sent(store, f"uid-{n}"))
         clock.advance(1)
 
-    answers = [{call.message_id for call in await store.claim_callbacks(2, 45)} for _ in range(4)]
+    answers = [{call.message_id for call in await claim_callbacks(store, 2, 45)} for _ in range(4)]
 
     assert answers == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
 
@@ -154,7 +155,7 @@ async def test_concurrent_claims_get_different_callbacks(store, sent):
     for n in range(20):
         await sent(store, f"uid-{n}")
 
-    answers = await asyncio.gather(*(store.claim_callbacks(3, 45) for _ in range(10)))
+    answers = await asyncio.gather(*(claim_callbacks(store, 3, 45) for _ in range(10)))
 
     seqs = [call.seq for answer in answers for call in answer]
     assert len(seqs) == len(set(seqs)) == 20
@@ -162,7 +163,7 @@ async def test_concurrent_claims_get_different_callbacks(store, sent):
 
 async def test_a_callback_whose_lease_ended_can_be_claimed_again(store, sent, clock):
     await sent(store, "uid-1", D)
-    (first,) = await store.claim_callbacks(9, 45)
+    (first,) = await claim_callbacks(store, 9, 45)
     clock.advance(44)
     assert (await store.sweep()).callbacks == 0
     store.callbacks_due.clear()
@@ -171,34 +172,34 @@ async def test_a_callback_whose_lease_ended_can_be_claimed_again(store, sent, cl
     assert (await store.sweep()).callbacks == 1
 
     assert store.callbacks_due.is_set()
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
     assert (call.seq, call.attempt) == (first.seq, 2)
 
 
 @pytest.mark.parametrize("result_of", [acknowledged, failed, dead])
 async def test_a_result_of_an_earlier_claim_changes_nothing(store, sent, clock, view_of, result_of):
     identity = await sent(store, "uid-1", D)
-    (first,) = await store.claim_callbacks(9, 45)
+    (first,) = await claim_callbacks(store, 9, 45)
     clock.advance(45)
     await store.sweep()
-    assert not await store.finish_callback(result_of(first))
-    (call,) = await store.claim_callbacks(9, 45)
+    assert not await finish_callback(store, result_of(first))
+    (call,) = await claim_callbacks(store, 9, 45)
     before = await view_of(store, identity)
 
-    assert not await store.finish_callback(result_of(first))
+    assert not await finish_callback(store, result_of(first))
 
     assert await view_of(store, identity) == before
-    assert await store.finish_callback(acknowledged(call))
+    assert await finish_callback(store, acknowledged(call))
 
 
 @pytest.mark.parametrize("result_of", [acknowledged, failed, dead])
 async def test_a_callback_result_from_another_process_changes_nothing(place, sent, result_of):
     async with place.opened() as outbox:
         await sent(outbox)
-        (call,) = await outbox.claim_callbacks(9, 45)
+        (call,) = await claim_callbacks(outbox, 9, 45)
     async with place.opened() as outbox:
-        assert not await outbox.finish_callback(result_of(call))
-        (other,) = await outbox.claim_callbacks(9, 45)
+        assert not await finish_callback(outbox, result_of(call))
+        (other,) = await claim_callbacks(outbox, 9, 45)
         assert other.seq == call.seq
 
 
@@ -207,12 +208,14 @@ async def test_a_callback_result_from_another_process_changes_nothing(place, sen
 @pytest.mark.parametrize("together", [True, False])
 async def test_only_the_first_result_of_a_callback_counts(store, sent, view_of, first, then, together):
     identity = await sent(store)
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
 
     if together:
-        recorded = await asyncio.gather(store.finish_callback(first(call)), store.finish_callback(then(call)))
+        recorded = await asyncio.gather(
+            finish_callback(store, first(call)), finish_callback(store, then(call))
+        )
     else:
-        recorded = [await store.finish_callback(first(call)), await store.finish_callback(then(call))]
+        recorded = [await finish_callback(store, first(call)), await finish_callback(store, then(call))]
 
     assert recorded == [True, False]
     expected = {acknowledged: "acknowledged", failed: "queued", dead: "dead"}[first]
@@ -220,13 +223,13 @@ async def test_only_the_first_result_of_a_callback_counts(store, sent, view_of, 
 
 
 async def test_a_result_of_an_unknown_callback_changes_nothing(store):
-    assert not await store.finish_callback(CallbackResult(seq=99, attempt=1, acknowledged=True))
+    assert not await finish_callback(store, CallbackResult(seq=99, attempt=1, acknowledged=True))
 
 
 async def test_statuses_without_a_callback_url_are_only_recorded(store, sent, view_of):
     identity = await sent(store, "uid-1", D, callback_url="")
 
-    assert await store.claim_callbacks(9, 45) == []
+    assert await claim_callbacks(store, 9, 45) == []
     statuses = (await view_of(store, identity)).statuses
     assert [(one.status, one.callback_state) for one in statuses] == [(A, "none"), (D, "none")]
 
@@ -243,7 +246,7 @@ async def test_statuses_without_a_callback_url_are_only_recorded(store, sent, vi
 async def test_a_target_is_a_host_and_a_port(store, sent, url, target):
     await sent(store, callback_url=url)
 
-    assert [call.target for call in await store.claim_callbacks(9, 45)] == [target]
+    assert [call.target for call in await claim_callbacks(store, 9, 45)] == [target]
 
 
 async def test_a_claim_can_exclude_targets_or_name_one(store, sent):
@@ -251,14 +254,14 @@ async def test_a_claim_can_exclude_targets_or_name_one(store, sent):
         await sent(store, host, callback_url=f"https://{host}/status")
 
     excluded = frozenset({"a.example:443", "b.example:1"})
-    assert [call.target for call in await store.claim_callbacks(9, 45, excluded_targets=excluded)] == [
+    assert [call.target for call in await claim_callbacks(store, 9, 45, excluded_targets=excluded)] == [
         "b.example:2"
     ]
-    assert [call.target for call in await store.claim_callbacks(9, 45, target="b.example:1")] == [
+    assert [call.target for call in await claim_callbacks(store, 9, 45, target="b.example:1")] == [
         "b.example:1"
     ]
-    assert await store.claim_callbacks(9, 45, target="unknown.example:443") == []
-    assert [call.target for call in await store.claim_callbacks(9, 45)] == ["a.example:443"]
+    assert await claim_callbacks(store, 9, 45, target="unknown.example:443") == []
+    assert [call.target for call in await claim_callbacks(store, 9, 45)] == ["a.example:443"]
 
 
 async def test_excluded_targets_do_not_count_against_the_limit(store, sent):
@@ -266,7 +269,7 @@ async def test_excluded_targets_do_not_count_against_the_limit(store, sent):
         await sent(store, f"slow-{n}", callback_url="https://slow.example/")
     await sent(store, "fast", callback_url="https://fast.example/")
 
-    calls = await store.claim_callbacks(1, 45, excluded_targets=frozenset({"slow.example:443"}))
+    calls = await claim_callbacks(store, 1, 45, excluded_targets=frozenset({"slow.example:443"}))
 
     assert [call.target for call in calls] == ["fast.example:443"]
 
@@ -275,12 +278,12 @@ async def test_a_claim_can_name_a_client_or_exclude_some(store, sent):
     for client in ("a", "b", "c"):
         await sent(store, client, client=client)
 
-    assert [call.client for call in await store.claim_callbacks(9, 45, client="b")] == ["b"]
-    assert await store.claim_callbacks(9, 45, client="b") == []
+    assert [call.client for call in await claim_callbacks(store, 9, 45, client="b")] == ["b"]
+    assert await claim_callbacks(store, 9, 45, client="b") == []
     assert [
-        call.client for call in await store.claim_callbacks(9, 45, excluded_clients=frozenset({"a"}))
+        call.client for call in await claim_callbacks(store, 9, 45, excluded_clients=frozenset({"a"}))
     ] == ["c"]
-    assert [call.client for call in await store.claim_callbacks(9, 45)] == ["a"]
+    assert [call.client for call in await claim_callbacks(store, 9, 45)] == ["a"]
 
 
 async def test_a_callback_claim_reads_the_index_in_order_and_no_other_rows(store):
@@ -296,7 +299,7 @@ async def test_a_callback_claim_reads_the_index_in_order_and_no_other_rows(store
         event.listen(
             connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2:4])
         )
-        callbacks.claim_callbacks(tx, requests)
+        callbacks.claim_callbacks(tx, [requests])
         return [
             [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
             for text, values in statements[:2]
@@ -307,6 +310,7 @@ async def test_a_callback_claim_reads_the_index_in_order_and_no_other_rows(store
             "USING COVERING INDEX statuses_due (callback_state=? AND client=? AND due_at>? AND" in step
             for step in plan
         )
+        assert plan.count("SEARCH messages USING PRIMARY KEY (id=?)") == 2
         assert not any("TEMP B-TREE" in step for step in plan)
 
 
@@ -316,7 +320,7 @@ async def test_the_end_of_a_lifetime_is_called_back(store, put_and_claim, clock)
     clock.advance(60)
     await store.sweep()
 
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
 
     assert call.status is Status.FAILED
 
@@ -338,24 +342,24 @@ async def test_a_stuck_status_is_found_and_called_back(store, sent):
     identity = await sent(store, "uid-1", D)
     assert await make_stuck(store, identity) == 1
     assert (await store.sweep()).changes == 0
-    assert await store.claim_callbacks(9, 45) == []
+    assert await claim_callbacks(store, 9, 45) == []
 
     assert await store.queue_stuck_statuses() == 1
 
     order = []
-    while calls := await store.claim_callbacks(9, 45):
+    while calls := await claim_callbacks(store, 9, 45):
         order += [call.status for call in calls]
-        assert await store.finish_callback(acknowledged(calls[0]))
+        assert await finish_callback(store, acknowledged(calls[0]))
     assert order == [A, D]
 
 
 async def test_a_status_behind_a_queued_or_calling_one_is_not_stuck(store, sent):
     await sent(store, "uid-1", D)
     assert await store.queue_stuck_statuses() == 0
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
     assert await store.queue_stuck_statuses() == 0
-    assert await store.claim_callbacks(9, 45) == []
-    assert await store.finish_callback(failed(call, 300))
+    assert await claim_callbacks(store, 9, 45) == []
+    assert await finish_callback(store, failed(call, 300))
     assert await store.queue_stuck_statuses() == 0
 
 
@@ -372,9 +376,9 @@ async def test_each_search_continues_where_the_last_one_stopped(store, sent, mon
 
 async def test_who_reported_a_status_and_how_smartico_answered_is_kept(store, sent, view_of, clock):
     identity = await sent(store, "uid-1", D)
-    (call,) = await store.claim_callbacks(9, 45)
+    (call,) = await claim_callbacks(store, 9, 45)
     clock.advance(2)
-    await store.finish_callback(replace(acknowledged(call), http_status=204))
+    await finish_callback(store, replace(acknowledged(call), http_status=204))
     called_at = clock.now
 
     accepted, delivered = (await view_of(store, identity)).statuses

@@ -4,7 +4,7 @@ import pytest
 from msgspec import json
 from sqlalchemy import func, select
 
-from claiming import claim_due, result_of
+from claiming import claim_callbacks, claim_due, result_of
 from gatepost.content import EmailContent, SmsContent, encode_content
 from gatepost.content_keys import ContentKeys
 from gatepost.model import Channel, Mailbox, Status, StatusEvent
@@ -63,7 +63,7 @@ async def test_a_cancelled_message_is_erased_and_smartico_hears_rejected(store, 
     assert view.ended_at is not None
     assert [one.status for one in view.statuses] == ["rejected"]
     assert await claim_due(store, Channel.EMAIL, 10, 30) == []
-    assert [one.status for one in await store.claim_callbacks(10, 45)] == [Status.REJECTED]
+    assert [one.status for one in await claim_callbacks(store, 10, 45)] == [Status.REJECTED]
     assert store.end_counts[Channel.EMAIL, State.CANCELLED] == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 from structlog.testing import capture_logs
 
-from claiming import claim_due, result_of
+from claiming import claim_callbacks, claim_due, finish_callback, result_of
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, RetryOrder, queries
 from gatepost.outbox.schema import statuses
@@ -98,9 +98,9 @@ async def test_dead_callbacks_are_counted_until_they_are_retried(store, put_and_
     clock.advance(100)
     assert ((await store.depth()).callbacks_dead, (await store.depth()).callbacks_age) == (0, 100.0)
 
-    (call,) = await store.claim_callbacks(1, 30)
-    await store.finish_callback(
-        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
+    (call,) = await claim_callbacks(store, 1, 30)
+    await finish_callback(
+        store, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
     )
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({}, 1, 0.0)

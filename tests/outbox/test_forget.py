@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import MetaData, create_engine, select, text
 
-from claiming import claim_due
+from claiming import claim_callbacks, claim_due, finish_callback
 from gatepost.content import EmailContent, SmsContent, encode_content
 from gatepost.content_keys import ContentKeys
 from gatepost.model import Channel, Mailbox, Status, StatusEvent
@@ -172,12 +172,12 @@ async def sent(store, claim, **fields):
 
 
 async def make_callbacks(store, *, acknowledged=True):
-    while batch := await store.claim_callbacks(50, 30.0):
+    while batch := await claim_callbacks(store, 50, 30.0):
         for one in batch:
             result = CallbackResult(
                 seq=one.seq, attempt=one.attempt, acknowledged=acknowledged, problem="borogove"
             )
-            await store.finish_callback(result)
+            await finish_callback(store, result)
 
 
 async def fill(store, new):
@@ -386,7 +386,7 @@ async def test_a_late_report_about_a_forgotten_message_is_recorded_and_suppresse
         view = await view_of(store, acked)
         found = {one.status: one.callback_state for one in view.statuses}
         assert found == {"accepted": "acknowledged", "delivered": "none", "complained": "none"}
-        assert await store.claim_callbacks(9, 30.0) == []
+        assert await claim_callbacks(store, 9, 30.0) == []
         assert await read(store, lambda c: c.execute(select(suppressions.suppressions)).all()) == []
 
 
@@ -398,10 +398,10 @@ async def test_a_status_that_becomes_known_while_a_callback_is_open_is_told(stor
     event = StatusEvent(status=Status.DELIVERED, message_id=claim.id)
     await store.record(ReportedEvents(instance="relay", events=[event]))
 
-    (first,) = await store.claim_callbacks(9, 30.0)
-    await store.finish_callback(CallbackResult(seq=first.seq, attempt=first.attempt, acknowledged=True))
+    (first,) = await claim_callbacks(store, 9, 30.0)
+    await finish_callback(store, CallbackResult(seq=first.seq, attempt=first.attempt, acknowledged=True))
     assert await erase_rest(store) == 0
-    (second,) = await store.claim_callbacks(9, 30.0)
+    (second,) = await claim_callbacks(store, 9, 30.0)
 
     assert [(one.status, one.callback_url) for one in (first, second)] == [
         ("accepted", URL),
@@ -433,7 +433,7 @@ async def test_an_erased_message_can_be_neither_sent_nor_told_again(store, new):
     assert not any(one.queued for one in await store.retry(order))
     assert not any(one.callbacks for one in await store.tell(order))
     assert await claim_due(store, Channel.EMAIL, 9, 30.0) == []
-    assert await store.claim_callbacks(9, 30.0) == []
+    assert await claim_callbacks(store, 9, 30.0) == []
 
 
 async def test_refused_requests_of_a_forgotten_user_do_not_name_the_user(store, new):

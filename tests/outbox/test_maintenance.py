@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from sqlalchemy import func, select
 
-from claiming import claim_due, result_of
+from claiming import claim_callbacks, claim_due, finish_callback, result_of
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, maintenance
 from gatepost.outbox.schema import contents, messages, statuses
@@ -110,7 +110,7 @@ async def test_a_message_fails_when_its_lifetime_ends(store, put_and_claim, view
     assert status_names(view) == ["failed"]
     assert view.has_content
     assert store.callbacks_due.is_set()
-    assert len(await store.claim_callbacks(1, 30)) == 1
+    assert len(await claim_callbacks(store, 1, 30)) == 1
 
 
 async def test_a_claimed_message_does_not_fail_before_its_lease_ends(store, put_and_claim, view_of, clock):
@@ -135,7 +135,7 @@ async def test_repeated_sweeps_change_everything_that_is_due(store, new, clock):
     await sweep_all(store)
 
     assert first.failed == maintenance.SWEEP_BATCH
-    assert len(await store.claim_callbacks(10_000, 30)) == number
+    assert len(await claim_callbacks(store, 10_000, 30)) == number
 
 
 async def test_a_restart_ends_every_claim(place, put_and_claim, new, view_of, clock):
@@ -143,17 +143,17 @@ async def test_a_restart_ends_every_claim(place, put_and_claim, new, view_of, cl
         sending = await put_and_claim(outbox, "sending", lease=1000)
         sent = await put_and_claim(outbox, "sent")
         await outbox.finish(result_of(sent))
-        (call,) = await outbox.claim_callbacks(1, 1000)
+        (call,) = await claim_callbacks(outbox, 1, 1000)
         waiting = new("waiting")
         await outbox.put(waiting)
     async with place.opened() as outbox:
         view = await view_of(outbox, sending.id)
         assert (view.state, view.due_at) == ("uncertain", clock.now + 120)
-        (again,) = await outbox.claim_callbacks(9, 30)
+        (again,) = await claim_callbacks(outbox, 9, 30)
         assert (again.seq, again.message_id, again.attempt) == (call.seq, sent.id, 2)
         assert [one.id for one in await claim_due(outbox, Channel.EMAIL, 9, 30)] == [waiting.id]
-        assert not await outbox.finish_callback(
-            CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+        assert not await finish_callback(
+            outbox, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
         )
 
 
@@ -235,31 +235,32 @@ async def test_a_receipt_counts_after_the_clock_was_set_ahead(store, put_and_cla
 async def test_every_callback_is_made_after_a_jump_of_the_clock(store, put_and_claim, clock, jump):
     for uid in ("claimed", "waiting"):
         await store.finish(result_of(await put_and_claim(store, uid)))
-    claimed, waiting = await store.claim_callbacks(2, 45)
-    await store.finish_callback(
-        CallbackResult(seq=waiting.seq, attempt=waiting.attempt, acknowledged=False, retry_in=10 * HOUR)
+    claimed, waiting = await claim_callbacks(store, 2, 45)
+    await finish_callback(
+        store,
+        CallbackResult(seq=waiting.seq, attempt=waiting.attempt, acknowledged=False, retry_in=10 * HOUR),
     )
 
     clock.advance(jump)
     await sweep_all(store)
-    found = {call.seq for call in await store.claim_callbacks(9, 45)}
+    found = {call.seq for call in await claim_callbacks(store, 9, 45)}
     for _ in range(26):
         clock.advance(HOUR)
         await sweep_all(store)
-        found |= {call.seq for call in await store.claim_callbacks(9, 45)}
+        found |= {call.seq for call in await claim_callbacks(store, 9, 45)}
 
     assert found == {claimed.seq, waiting.seq}
 
 
 async def test_a_long_callback_pause_is_not_corrected(store, put_and_claim, clock):
     await store.finish(result_of(await put_and_claim(store)))
-    (call,) = await store.claim_callbacks(1, 45)
-    await store.finish_callback(
-        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=12 * HOUR)
+    (call,) = await claim_callbacks(store, 1, 45)
+    await finish_callback(
+        store, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=12 * HOUR)
     )
 
     assert (await store.sweep()).callbacks == 0
-    assert await store.claim_callbacks(1, 45) == []
+    assert await claim_callbacks(store, 1, 45) == []
 
 
 async def row_counts(store, identity):
@@ -278,8 +279,8 @@ async def test_an_ended_message_is_deleted_after_the_retention(place, put_and_cl
     async with place.opened(retention=1000) as store:
         claim = await put_and_claim(store)
         await store.finish(result_of(claim, State.FAILED))
-        (call,) = await store.claim_callbacks(1, 45)
-        await store.finish_callback(CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
+        (call,) = await claim_callbacks(store, 1, 45)
+        await finish_callback(store, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
         assert await row_counts(store, claim.id) == [1, 1, 1]
         clock.advance(999)
         assert await store.prune() == 0
@@ -307,10 +308,11 @@ async def test_no_message_is_deleted_before_its_callbacks_are_finished(
         clock.advance(5000)
         for _ in range(2):
             assert await store.prune() == 0
-            (call,) = await store.claim_callbacks(1, 45)
+            (call,) = await claim_callbacks(store, 1, 45)
             assert await store.prune() == 0
-            await store.finish_callback(
-                CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=ending == "acknowledged")
+            await finish_callback(
+                store,
+                CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=ending == "acknowledged"),
             )
 
         assert await store.prune() == 1
@@ -375,7 +377,7 @@ async def test_depth_counts_what_waits_and_for_how_long(store, put_and_claim, ne
     assert depth.messages == {("email", "queued"): 2, ("sms", "sending"): 1, ("sms", "queued"): 1}
     assert depth.oldest == {"email": 7, "sms": 0}
     assert depth.callbacks == {"queued": 1}
-    await store.claim_callbacks(1, 30)
+    await claim_callbacks(store, 1, 30)
     assert (await store.depth()).callbacks == {"calling": 1}
 
 
@@ -394,10 +396,10 @@ async def test_an_untried_message_is_due_after_the_clock_was_set_back(store, new
     clock.advance(3600)
     await store.record(ReportedEvents(instance="i", events=[event]))
     clock.advance(-3600)
-    assert await store.claim_callbacks(1, 30) == []
+    assert await claim_callbacks(store, 1, 30) == []
 
     assert (await store.sweep()).callbacks == 1
-    assert len(await store.claim_callbacks(1, 30)) == 1
+    assert len(await claim_callbacks(store, 1, 30)) == 1
 
 
 async def test_a_message_whose_answers_are_lost_is_sent_twice_then_held(place, new, clock):

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import event, select
 from structlog.testing import capture_logs
 
-from claiming import claim_due
+from claiming import claim_callbacks, claim_due
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Policy, ReportedEvents, SendResult, StoredMessage, group_commit, new_id
@@ -148,7 +148,7 @@ async def test_different_kinds_of_work_share_a_commit(store, new, put_and_claim)
         *(store.finish(SendResult(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims),
         *(store.renew(claim, 30) for claim in claims),
         store.record(report),
-        store.claim_callbacks(10, 30),
+        claim_callbacks(store, 10, 30),
         store.sweep(),
     )
 

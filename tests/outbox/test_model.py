@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import func, select
 
-from claiming import claim_due, claim_due_suspect
+from claiming import claim_callbacks, claim_due, claim_due_suspect, finish_callback
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import (
     CallbackResult,
@@ -290,7 +290,7 @@ class Outboxes(RuleBasedStateMachine):
             if one.callback_state is CallbackState.QUEUED and one.due <= self.now
         }
 
-        claimed = self.run(self.outbox.claim_callbacks(limit, 45))
+        claimed = self.run(claim_callbacks(self.outbox, limit, 45))
 
         assert len(claimed) == min(limit, len(due))
         for call in claimed:
@@ -318,7 +318,7 @@ class Outboxes(RuleBasedStateMachine):
             seq=call.seq, attempt=call.attempt, acknowledged=end == "acknowledged", retry_in=retry_in
         )
 
-        assert self.run(self.outbox.finish_callback(callback_result)) == valid
+        assert self.run(finish_callback(self.outbox, callback_result)) == valid
 
         if valid and end == "failed":
             one.callback_state, one.due = CallbackState.QUEUED, self.now + 300
@@ -492,7 +492,7 @@ class Outboxes(RuleBasedStateMachine):
         """In the end Smartico got every status: once, unless a claim was lost or a callback is dead."""
         self.die()
         for _ in range(200):
-            claimed = self.run(self.outbox.claim_callbacks(99, 45))
+            claimed = self.run(claim_callbacks(self.outbox, 99, 45))
             if not claimed and not any(
                 one.callback_state in {CallbackState.QUEUED, CallbackState.CALLING, CallbackState.WAITING}
                 for message in self.messages.values()
@@ -507,8 +507,8 @@ class Outboxes(RuleBasedStateMachine):
                 one.callback_state = CallbackState.ACKNOWLEDGED
                 message.call_next(self.now)
                 assert self.run(
-                    self.outbox.finish_callback(
-                        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+                    finish_callback(
+                        self.outbox, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
                     )
                 )
             self.sweep()

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from claiming import claim_due, result_of
+from claiming import claim_callbacks, claim_due, finish_callback, result_of
 from gatepost.cli import check
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Status, StatusEvent
@@ -38,10 +38,10 @@ async def send(store, channel=Channel.EMAIL):
 async def call_back(store):
     """Acknowledge every callback; return the statuses."""
     acknowledged = []
-    while batch := await store.claim_callbacks(50, 30.0):
+    while batch := await claim_callbacks(store, 50, 30.0):
         for one in batch:
             result = CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True)
-            assert await store.finish_callback(result)
+            assert await finish_callback(store, result)
             acknowledged.append(one.status)
     return acknowledged
 

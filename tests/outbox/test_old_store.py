@@ -5,12 +5,13 @@ It has 1,000 messages. To try it with more: ``OLD_STORE_MESSAGES=100000 make tes
 
 import asyncio
 import os
+from functools import partial
 
 import pytest
 from sqlalchemy import text
 
 import old_store
-from claiming import claim_due, result_of
+from claiming import claim_callbacks, claim_due, result_of
 from gatepost.content import SmsContent, decode_content
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, forget, migrate, postgresql, sqlite
@@ -58,9 +59,9 @@ async def send_all(store):
 async def call_all_back(store):
     """Acknowledge every callback; return the numbers in their URLs, with the status of each."""
     acknowledged = []
-    while batch := await store.claim_callbacks(500, 30.0):
+    while batch := await claim_callbacks(store, 500, 30.0):
         results = [CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True) for one in batch]
-        assert all(await asyncio.gather(*map(store.finish_callback, results)))
+        assert all(await store.finish_callbacks(partial(list, results)))
         acknowledged += [(int(one.callback_url.partition("n=")[2]), one.status) for one in batch]
     return acknowledged
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from claiming import claim_due, result_of
+from claiming import claim_callbacks, claim_due, finish_callback, result_of
 from gatepost.model import Channel
 from gatepost.outbox import CallbackResult, limits, overview, pauses
 from gatepost.outbox.pauses import PauseOrder, Scope
@@ -34,8 +34,8 @@ async def test_callbacks_are_counted_by_client_and_host(store, look, new, clock)
     for claim in await claim_due(store, Channel.EMAIL, 4, 30.0):
         await store.finish(result_of(claim, State.SENT, provider_id="its-id"))
     clock.advance(20)
-    (first, *_) = await store.claim_callbacks(1, 30.0, client="a", target="one.example:443")
-    await store.finish_callback(CallbackResult(seq=first.seq, attempt=first.attempt, acknowledged=False))
+    (first, *_) = await claim_callbacks(store, 1, 30.0, client="a", target="one.example:443")
+    await finish_callback(store, CallbackResult(seq=first.seq, attempt=first.attempt, acknowledged=False))
     found = (await look()).callbacks
     assert [(one.client, one.target, one.waiting, one.dead) for one in found.targets] == [
         ("a", "one.example:443", 1, 1),

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from claiming import acquire_lease, claim_due, claim_due_suspect
+from claiming import acquire_lease, claim_callbacks, claim_due, claim_due_suspect, finish_callback
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import (
@@ -124,7 +124,7 @@ async def test_replicas_never_claim_the_same_callback(replicas, new):
     await replicas[0].record(ReportedEvents(instance="i", events=events))
 
     answers = await asyncio.gather(
-        *(replica.claim_callbacks(7, 30) for _ in range(20) for replica in replicas)
+        *(claim_callbacks(replica, 7, 30) for _ in range(20) for replica in replicas)
     )
 
     seqs = [call.seq for answer in answers for call in answer]
@@ -204,7 +204,7 @@ async def test_a_status_recorded_while_the_one_before_ends_is_never_stuck(replic
     await asyncio.gather(*(one.put(message) for message in messages))
     for claim in await claim_due(one, Channel.EMAIL, 200, 30):
         await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
-    calls = await other.claim_callbacks(200, 30)
+    calls = await claim_callbacks(other, 200, 30)
     assert len(calls) == 200
 
     async def report(message):
@@ -212,8 +212,8 @@ async def test_a_status_recorded_while_the_one_before_ends_is_never_stuck(replic
         await one.record(ReportedEvents(instance="i", events=[event]))
 
     async def end(call):
-        assert await other.finish_callback(
-            CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+        assert await finish_callback(
+            other, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
         )
 
     races = [report(message) for message in messages] + [end(call) for call in calls]
@@ -221,7 +221,7 @@ async def test_a_status_recorded_while_the_one_before_ends_is_never_stuck(replic
     await asyncio.gather(*races)
 
     count = 0
-    while calls := await one.claim_callbacks(200, 30):
+    while calls := await claim_callbacks(one, 200, 30):
         assert {call.status for call in calls} == {Status.DELIVERED}
         await asyncio.gather(*(end_with(one, call) for call in calls))
         count += len(calls)
@@ -231,8 +231,8 @@ async def test_a_status_recorded_while_the_one_before_ends_is_never_stuck(replic
 
 
 async def end_with(replica, call):
-    assert await replica.finish_callback(
-        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+    assert await finish_callback(
+        replica, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
     )
 
 
@@ -319,7 +319,7 @@ async def test_a_stuck_status_is_found_by_one_replica(database, replicas, new):
 
     assert sum(await asyncio.gather(*(replica.queue_stuck_statuses() for replica in replicas))) == 1
 
-    calls = [call for replica in replicas for call in await replica.claim_callbacks(9, 45)]
+    calls = [call for replica in replicas for call in await claim_callbacks(replica, 9, 45)]
     assert [call.status for call in calls] == [Status.ACCEPTED]
 
 
@@ -370,18 +370,18 @@ async def test_callbacks_are_claimed_as_soon_as_their_target_is_not_excluded(dat
         events = [StatusEvent(status=Status.DELIVERED, message_id=message.id) for message in messages]
         await outbox.record(ReportedEvents(instance="i", events=events))
         database.psql("UPDATE statuses SET due_at = due_at - 60000 WHERE due_at IS NOT NULL")
-        (first,) = await outbox.claim_callbacks(1, 30, client="brand")
+        (first,) = await claim_callbacks(outbox, 1, 30, client="brand")
 
         excluded = frozenset({first.target})
-        assert await outbox.claim_callbacks(9, 30, client="brand", excluded_targets=excluded) == []
+        assert await claim_callbacks(outbox, 9, 30, client="brand", excluded_targets=excluded) == []
         assert (
-            await outbox.claim_callbacks(
-                9, 30, client="brand", excluded_targets=excluded | {"other.example:443"}
+            await claim_callbacks(
+                outbox, 9, 30, client="brand", excluded_targets=excluded | {"other.example:443"}
             )
             == []
         )
 
-        assert len(await outbox.claim_callbacks(9, 30, client="brand")) == 2
+        assert len(await claim_callbacks(outbox, 9, 30, client="brand")) == 2
 
 
 async def claim_from(replica, queue, limit):
@@ -434,9 +434,9 @@ async def test_no_statement_reads_a_whole_table(database, new):
         for _ in range(20):
             (claim,) = await claim_due(replica, Channel.EMAIL, 1, 30.0)
             await replica.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
-            (call,) = await replica.claim_callbacks(1, 30.0)
-            await replica.finish_callback(
-                CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+            (call,) = await claim_callbacks(replica, 1, 30.0)
+            await finish_callback(
+                replica, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
             )
             await replica.sweep()
 

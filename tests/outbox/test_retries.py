@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from claiming import claim_due
+from claiming import claim_callbacks, claim_due, finish_callback
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, RetryOrder, SendResult, new_id, retries
 from gatepost.outbox.states import State
@@ -38,16 +38,18 @@ async def end(outbox, state):
 
 
 async def fail_for_good(outbox):
-    (call,) = await outbox.claim_callbacks(1, 45.0)
-    assert await outbox.finish_callback(
-        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
+    (call,) = await claim_callbacks(outbox, 1, 45.0)
+    assert await finish_callback(
+        outbox, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
     )
     return call.status
 
 
 async def acknowledge(outbox):
-    (call,) = await outbox.claim_callbacks(10, 45.0)
-    assert await outbox.finish_callback(CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
+    (call,) = await claim_callbacks(outbox, 10, 45.0)
+    assert await finish_callback(
+        outbox, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+    )
     return call.status
 
 
@@ -146,11 +148,11 @@ async def test_a_message_with_erased_content_is_not_retried(outbox, clock, tmp_p
 
 
 async def fail_once(outbox, seconds=36_000.0):
-    (call,) = await outbox.claim_callbacks(1, 45.0)
+    (call,) = await claim_callbacks(outbox, 1, 45.0)
     callback_result = CallbackResult(
         seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=seconds, problem="HTTP 503"
     )
-    assert await outbox.finish_callback(callback_result)
+    assert await finish_callback(outbox, callback_result)
     return call
 
 
@@ -166,7 +168,7 @@ async def test_retried_dead_callbacks_are_made_in_order_one_at_a_time(outbox, pu
     assert (callback_retries.callbacks, callback_retries.problem) == (2, "")
     assert (callback_retries.client, callback_retries.target) == ("brand", "crm.example:443")
     assert [await acknowledge(outbox) for _ in range(3)] == [Status.ACCEPTED, Status.DELIVERED, Status.OPENED]
-    assert await outbox.claim_callbacks(10, 45.0) == []
+    assert await claim_callbacks(outbox, 10, 45.0) == []
 
 
 async def test_a_retried_callback_is_due_now_with_all_its_tries(outbox, put):
@@ -175,14 +177,16 @@ async def test_a_retried_callback_is_due_now_with_all_its_tries(outbox, put):
     await report(outbox, identity, Status.DELIVERED)
     await fail_once(outbox, 0.0)
     assert (await fail_once(outbox)).attempt == 2
-    assert await outbox.claim_callbacks(10, 45.0) == []
+    assert await claim_callbacks(outbox, 10, 45.0) == []
 
     (callback_retries,) = await outbox.tell(RetryOrder([identity], "maria"))
 
     assert (callback_retries.callbacks, callback_retries.problem) == (1, "")
-    (call,) = await outbox.claim_callbacks(10, 45.0)
+    (call,) = await claim_callbacks(outbox, 10, 45.0)
     assert (call.status, call.attempt) == (Status.ACCEPTED, 1)
-    assert await outbox.finish_callback(CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
+    assert await finish_callback(
+        outbox, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+    )
     assert await acknowledge(outbox) is Status.DELIVERED
 
 
@@ -191,13 +195,13 @@ async def test_a_retry_does_not_start_a_second_callback_beside_one_in_progress(o
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED)
     await fail_for_good(outbox)
-    (in_progress,) = await outbox.claim_callbacks(10, 45.0)
+    (in_progress,) = await claim_callbacks(outbox, 10, 45.0)
 
     assert [one.callbacks for one in await outbox.tell(RetryOrder([identity], "maria"))] == [1]
 
-    assert await outbox.claim_callbacks(10, 45.0) == []
-    await outbox.finish_callback(
-        CallbackResult(seq=in_progress.seq, attempt=in_progress.attempt, acknowledged=True)
+    assert await claim_callbacks(outbox, 10, 45.0) == []
+    await finish_callback(
+        outbox, CallbackResult(seq=in_progress.seq, attempt=in_progress.attempt, acknowledged=True)
     )
     assert await acknowledge(outbox) is Status.ACCEPTED
 
@@ -206,7 +210,7 @@ async def test_only_waiting_and_dead_callbacks_are_retried(outbox, put):
     ids = [await put(outbox) for _ in range(4)]
     for _ in ids:
         await end(outbox, State.SENT)
-    dead, waiting, done, due = [(await outbox.claim_callbacks(1, 45.0))[0] for _ in ids]
+    dead, waiting, done, due = [(await claim_callbacks(outbox, 1, 45.0))[0] for _ in ids]
     for call, acknowledged, retry_in in ((dead, False, None), (waiting, False, 300.0), (done, True, None)):
         callback_result = CallbackResult(
             seq=call.seq,
@@ -215,9 +219,9 @@ async def test_only_waiting_and_dead_callbacks_are_retried(outbox, put):
             retry_in=retry_in,
             problem="HTTP 500",
         )
-        await outbox.finish_callback(callback_result)
-    await outbox.finish_callback(
-        CallbackResult(seq=due.seq, attempt=due.attempt, acknowledged=False, retry_in=0.0)
+        await finish_callback(outbox, callback_result)
+    await finish_callback(
+        outbox, CallbackResult(seq=due.seq, attempt=due.attempt, acknowledged=False, retry_in=0.0)
     )
 
     unknown = new_id()
@@ -227,7 +231,7 @@ async def test_only_waiting_and_dead_callbacks_are_retried(outbox, put):
     assert [one.callbacks for one in callback_retries] == [1, 1, 0, 0, 0]
     assert "none of its callbacks" in callback_retries[2].problem
     assert "no such message" in callback_retries[4].problem
-    again = {call.message_id: call.attempt for call in await outbox.claim_callbacks(9, 45.0)}
+    again = {call.message_id: call.attempt for call in await claim_callbacks(outbox, 9, 45.0)}
     assert again == {dead.message_id: 1, waiting.message_id: 1, due.message_id: 2}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from claiming import claim_due
+from claiming import claim_callbacks, claim_due, finish_callback
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, Try, suppressions
 from gatepost.outbox.states import State
@@ -46,10 +46,10 @@ async def test_what_the_answer_says_about_the_user_is_told_after_rejected(
     assert view.state == "rejected"
     assert [(one.status, one.code) for one in view.statuses] == [("rejected", "21610"), (status, "21610")]
     called_back = []
-    while callbacks := await store.claim_callbacks(10, 30):
+    while callbacks := await claim_callbacks(store, 10, 30):
         (one,) = callbacks
         called_back.append(one.status)
-        await store.finish_callback(CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True))
+        await finish_callback(store, CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True))
     assert called_back == ["rejected", status]
 
 

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from sqlalchemy import create_engine, text
 
-from claiming import claim_due
+from claiming import claim_callbacks, claim_due, finish_callback
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import CallbackResult, Policy, ReportedEvents, SendResult, open_outbox, sqlite
@@ -22,7 +22,7 @@ OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from claiming import claim_due
+from claiming import claim_callbacks, claim_due, finish_callback
 from gatepost.model import Channel, Secret
 from gatepost.outbox import NewMessage, SendResult, Policy, open_outbox
 from gatepost.outbox.states import State
@@ -38,7 +38,7 @@ async def main():
         await outbox.put(new("sent"))
         (claim,) = await claim_due(outbox, Channel.EMAIL, 1, 3600)
         await outbox.finish(SendResult(id="sent", attempt=1, state=State.SENT))
-        await outbox.claim_callbacks(1, 3600)
+        await claim_callbacks(outbox, 1, 3600)
         await outbox.put(new("queued"))
         print("ready", flush=True)
         sys.stdin.read()
@@ -80,7 +80,7 @@ async def test_a_killed_process_releases_the_file_and_loses_nothing(tmp_path, vi
         states = {one: (await view_of(outbox, one)).state for one in ("sms", "sent", "queued")}
         assert states == {"sms": "uncertain", "sent": "sent", "queued": "queued"}
         assert [one.content for one in await claim_due(outbox, Channel.EMAIL, 9, 30)] == [b"queued"]
-        assert [one.message_id for one in await outbox.claim_callbacks(9, 30)] == ["sent"]
+        assert [one.message_id for one in await claim_callbacks(outbox, 9, 30)] == ["sent"]
 
 
 async def test_a_second_outbox_in_the_same_process_is_refused_until_the_first_is_closed(tmp_path):
@@ -197,9 +197,9 @@ async def test_content_is_erased_from_the_file_when_it_is_not_needed(
             state = State.FAILED if end == "pruned" else State(end)
             await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=state))
         if end == "pruned":
-            (call,) = await outbox.claim_callbacks(9, 30)
-            await outbox.finish_callback(
-                CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+            (call,) = await claim_callbacks(outbox, 9, 30)
+            await finish_callback(
+                outbox, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
             )
             assert await outbox.prune() == 1
         else:

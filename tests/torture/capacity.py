@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from claiming import claim_due, result_of
+from claiming import claim_callbacks, claim_due, finish_callback, result_of
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import CallbackResult, Outbox, Policy, ReportedEvents, open_outbox
 from torture import growth, postgres
@@ -59,11 +59,11 @@ async def _process_messages(outbox: Outbox, count: int) -> None:
         events = [StatusEvent(message_id=one.id, status=Status.DELIVERED) for one in claims]
         await outbox.record(ReportedEvents(instance="p", events=events))
         for _ in range(2):
-            calls = await outbox.claim_callbacks(BATCH, 45.0, client="brand")
+            calls = await claim_callbacks(outbox, BATCH, 45.0, client="brand")
             await asyncio.gather(
                 *(
-                    outbox.finish_callback(
-                        CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True)
+                    finish_callback(
+                        outbox, CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True)
                     )
                     for one in calls
                 )

@@ -20,7 +20,7 @@ from typing import Any
 import apsw
 from sqlalchemy import event
 
-from claiming import claim_due, result_of
+from claiming import claim_callbacks, claim_due, finish_callback, result_of
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import (
     CallbackResult,
@@ -69,9 +69,9 @@ async def statements(folder: Path, messages: int) -> list[Statement]:
             await asyncio.gather(*(outbox.finish(result_of(c, provider_id=c.id)) for c in claims))
             events = [StatusEvent(status=Status.DELIVERED, message_id=claim.id) for claim in claims]
             await outbox.record(ReportedEvents(instance="provider", events=events))
-            for call in await outbox.claim_callbacks(5, 45.0):
-                await outbox.finish_callback(
-                    CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+            for call in await claim_callbacks(outbox, 5, 45.0):
+                await finish_callback(
+                    outbox, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
                 )
     return noted
 

@@ -26,6 +26,9 @@ RECHECK_INTERVAL = 1.0
 """Seconds until the next claim for a client that has resting targets and no due call to any other target. The store
 has to skip every call that waits for a resting target, which takes longer the more of them there are."""
 
+RESERVED_INTERVAL = 0.1
+"""Seconds until the next claim of a reserved slot for a client that has no due call to any other target."""
+
 
 def allowed_calls(in_flight: int, free_slots: int, idle_clients: int = 0) -> int:
     """Return how many more calls a client may begin while it has ``in_flight`` calls and ``free_slots`` are left.
@@ -72,10 +75,21 @@ class ClientSlots:
         self.in_flight = 0
         """Number of calls in flight."""
         self._next_check = 0.0
+        self._next_reserved = 0.0
         self._call_ended = False
         """Whether a call has ended since the last claim was planned; then there may be more to claim."""
         self.busy = False
         """Whether the last claim for this client brought calls."""
+
+    def may_claim(self, now: float, allowed: int) -> bool:
+        """Return whether there is a claim to make now, for no more than ``allowed`` calls."""
+        if allowed <= 0:
+            return False
+        if any(self._probe_targets(now)):
+            return True
+        max_used = self.in_flight + allowed
+        is_reserved = max_used - max_used // 4 <= self.in_flight
+        return now >= (max(self._next_check, self._next_reserved) if is_reserved else self._next_check)
 
     def plan_claims(self, now: float, limit: int, allowed: int) -> Iterator[ClaimPlan]:
         """Yield the claims to make now, for no more than ``allowed`` calls together.
@@ -96,7 +110,7 @@ class ClientSlots:
         unreserved = max_used - max_used // 4 - used
         if unreserved > 0:
             yield ClaimPlan(min(limit, unreserved), resting)
-        else:
+        elif now >= self._next_reserved:
             called = {target for target, breaker in self._breakers.items() if breaker.slots_used}
             # Only one call, since two could be for the same target.
             yield ClaimPlan(1, resting | called, reserved=True)
@@ -107,6 +121,8 @@ class ClientSlots:
             return
         if not plan.reserved:
             self.busy = calls > 0
+        elif not calls:
+            self._next_reserved = now + RESERVED_INTERVAL
         # A call that ended during the claim freed a slot and a target that the plan could not count on.
         if plan.excluded_targets and not calls and not self._call_ended:
             self._next_check = now + RECHECK_INTERVAL

@@ -4,19 +4,24 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 
-from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
+from gatepost.callback_urls import CallbackUrl, CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.callbacks import attempt
 from gatepost.callbacks.attempt import CallOutcome
 from gatepost.callbacks.client import CallbackClient, CallbackFailed
+from gatepost.callbacks.recorder import Recorder
 from gatepost.callbacks.slots import ClaimPlan, ClientSlots, RestingTarget, allowed_calls
 from gatepost.config.settings import Settings
 from gatepost.errors import StoreError, Unavailable
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Callback, CallbackResult, Outbox, polling
+from gatepost.outbox.callbacks import CallbackClaimRequest
+
+MAX_URLS = 1_000
+"""Callback URLs whose check is remembered."""
 
 MAX_CALLS = 96
 """Calls in flight at once, of all clients together; a CallbackClient has a few connections more."""
@@ -55,9 +60,9 @@ class CallbackWorker:
         self._clock = clock
         self._uniform = uniform
         self._stopping = asyncio.Event()
-        self._out_of_time = asyncio.Event()
-        self._recording: set[asyncio.Task[object]] = set()
-        self._calling: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._recorder = Recorder(outbox)
+        self._checked_url = lru_cache(MAX_URLS)(self._check_url)
         self._slots = {name: ClientSlots(MAX_CALLS) for name in settings.clients}
         self._turns = deque(self._slots)
         self._removed_clients = ClientSlots(MAX_CALLS)
@@ -66,6 +71,7 @@ class CallbackWorker:
     def take_over(self, settings: Settings, url_policies: Mapping[str, CallbackUrlPolicy]) -> None:
         """Use another configuration from now on. Calls in flight go on with what they have."""
         self._settings, self._url_policies = settings, url_policies
+        self._checked_url.cache_clear()
         self._slots = {name: self._slots.get(name) or ClientSlots(MAX_CALLS) for name in settings.clients}
         self._turns = deque(self._slots)
         self._removed_clients_at = 0.0
@@ -75,20 +81,22 @@ class CallbackWorker:
         """Make calls until ``stop``; then return when none is in flight any more."""
         try:
             await polling.claim_repeatedly(
-                self._claim,
+                self._exchange,
                 work=self._outbox.callbacks_due,
                 stopping=self._stopping,
                 on_error=_log_failed_claim,
             )
-            while self._calling:
-                await asyncio.wait(self._calling)
+            while self._calls or self._recorder.is_waiting:
+                if self._calls:
+                    await asyncio.wait(self._calls, timeout=polling.RECORD_INTERVAL)
+                if not await self._recorder.record():
+                    await asyncio.sleep(polling.RECORD_INTERVAL)
         finally:
             # Some are left only when there was no time to wait for them: each is recorded as a call that was never made.
-            self._out_of_time.set()
-            for task in self._calling:
+            for task in self._calls:
                 task.cancel()
-            await asyncio.gather(*self._calling, return_exceptions=True)
-            await asyncio.gather(*self._recording, return_exceptions=True)
+            await asyncio.gather(*self._calls, return_exceptions=True)
+            await self._recorder.close()
 
     def end_rests(self, targets: Iterable[tuple[str, str]]) -> None:
         """End the rests of these targets, given as pairs of client and target: they may be called now."""
@@ -109,37 +117,62 @@ class CallbackWorker:
         self._stopping.set()
         self._outbox.callbacks_due.set()
 
-    async def _claim(self) -> float | None:
-        """Begin the calls that may begin now; return the wait until the next claim, None where more may be due."""
-        now = self._clock()
-        plans = self._plan_claims(now)
+    async def _exchange(self) -> float | None:
+        """Record the calls that have ended, and begin those that may begin now.
+
+        Returns the wait until the next claim, None where more may be due.
+        """
         # At the same time, so that they share a transaction.
-        claimed = await asyncio.gather(
-            *(self._claim_for(name, plan) for name, plan in plans), return_exceptions=True
+        recorded, claimed = await asyncio.gather(
+            self._recorder.record(), self._claim(), return_exceptions=True
         )
-        failure: BaseException | None = None
-        count = 0
-        for (name, plan), callbacks in zip(plans, claimed, strict=True):
-            if isinstance(callbacks, BaseException):
-                failure = callbacks
-                continue
-            count += len(callbacks)
-            self._slots_of(name).note_claim(plan, len(callbacks), now)
+        for failure in (recorded, claimed):
+            if isinstance(failure, BaseException):
+                raise failure
+        if claimed:
+            return None
+        return polling.POLL_INTERVAL if recorded else polling.RECORD_INTERVAL
+
+    async def _claim(self) -> bool:
+        """Begin the calls that may begin now; return whether more may be due."""
+        if not self._may_claim(self._clock()):
+            return False
+        plans: list[tuple[str, ClaimPlan]] = []
+
+        def plan() -> list[CallbackClaimRequest]:
+            # Made late: calls whose results share the transaction have freed their slots by then.
+            plans.extend(self._plan_claims(self._clock()))
+            return [self._request(name, one) for name, one in plans]
+
+        claimed = await self._outbox.claim_callbacks(plan)
+        now = self._clock()
+        for (name, one), callbacks in zip(plans, claimed, strict=True):
+            self._slots_of(name).note_claim(one, len(callbacks), now)
             for callback in callbacks:
                 self._begin(callback, now)
-        if failure is not None:
-            raise failure
-        return None if count else polling.POLL_INTERVAL
+        return any(len(callbacks) == one.limit for (_, one), callbacks in zip(plans, claimed, strict=True))
+
+    def _may_claim(self, now: float) -> bool:
+        free_slots, idle = self._free_slots(), self._idle_clients()
+        return now >= self._removed_clients_at or any(
+            slots.may_claim(now, allowed_calls(slots.in_flight, free_slots, idle - (not slots.in_flight)))
+            for slots in self._slots.values()
+        )
+
+    def _free_slots(self) -> int:
+        return MAX_CALLS - len(self._calls) - self._recorder.refused_count
+
+    def _idle_clients(self) -> int:
+        return sum(not slots.in_flight for slots in self._slots.values())
 
     def _plan_claims(self, now: float) -> list[tuple[str, ClaimPlan]]:
         """Return the claims to make now with their clients, for no more calls together than there are free slots."""
-        free_slots = MAX_CALLS - len(self._calling)
+        free_slots, idle = self._free_slots(), self._idle_clients()
         # Each client is the first one in turn. The limit is one call for a client whose last claim brought none.
         self._turns.rotate()
         all_slots = self._slots.values()
         busy = sum(slots.busy for slots in all_slots)
         limit = max(1, (free_slots - len(all_slots) + busy) // max(1, busy))
-        idle = sum(not slots.in_flight for slots in all_slots)
         plans: list[tuple[str, ClaimPlan]] = []
         for name in self._turns:
             slots = self._slots[name]
@@ -153,16 +186,15 @@ class CallbackWorker:
             plans.append(("", ClaimPlan(REMOVED_CLIENTS_CALLS)))
         return plans
 
-    async def _claim_for(self, name: str, plan: ClaimPlan) -> list[Callback]:
-        """Claim callbacks of a client, or with an empty name those of removed clients."""
-        excluded_clients = frozenset() if name else frozenset(self._slots)
-        return await self._outbox.claim_callbacks(
+    def _request(self, name: str, plan: ClaimPlan) -> CallbackClaimRequest:
+        """Return the request for callbacks of a client, or with an empty name for those of removed clients."""
+        return CallbackClaimRequest(
             plan.limit,
             CALLBACK_LEASE,
             client=name,
             excluded_targets=plan.excluded_targets,
             target=plan.target,
-            excluded_clients=excluded_clients,
+            excluded_clients=frozenset() if name else frozenset(self._slots),
         )
 
     def _slots_of(self, client: str) -> ClientSlots:
@@ -172,11 +204,11 @@ class CallbackWorker:
         slots = self._slots_of(callback.client)
         slots.begin(callback.target, now)
         task = asyncio.create_task(self._process(callback, slots), name=f"callback-{callback.message_id}")
-        self._calling.add(task)
-        task.add_done_callback(self._calling.discard)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     async def _process(self, callback: Callback, slots: ClientSlots) -> None:
-        """Make one call, which has one of these slots, and record its result."""
+        """Make one call, which has one of these slots, and add its result to those to record."""
         outcome = attempt.INTERRUPTED
         cancelled = False
         begun_at = self._clock()
@@ -197,13 +229,8 @@ class CallbackWorker:
                 if cancelled
                 else attempt.callback_result(callback, outcome, self._uniform)
             )
-            # In a task of its own, so that the result is recorded although this call is cancelled.
-            recording = asyncio.create_task(
-                self._record(callback, result, now - begun_at), name=f"record-{callback.message_id}"
-            )
-            self._recording.add(recording)
-            recording.add_done_callback(self._recording.discard)
-            await asyncio.shield(recording)
+            self._count(callback, result, now - begun_at)
+            self._recorder.add(callback, result)
             self._outbox.callbacks_due.set()
 
     async def _call(self, callback: Callback) -> CallOutcome:
@@ -217,8 +244,7 @@ class CallbackWorker:
             "api_key": client.callback_api_key.reveal(),
         }
         try:
-            # Checked again: the client's list may have changed since the message was accepted.
-            url = self._url_policies[callback.client].check(callback.callback_url)
+            url = self._checked_url(callback.client, callback.callback_url)
         except CallbackUrlRefused as error:
             return CallOutcome(f"refused: {error}")
         begun_at = self._clock()
@@ -230,10 +256,12 @@ class CallbackWorker:
             self._metrics.callback_duration.observe(self._clock() - begun_at, callback.client)
         return attempt.outcome_of(answer)
 
-    def _record(
-        self, callback: Callback, result: CallbackResult, seconds: float
-    ) -> Coroutine[Any, Any, bool | None]:
-        """Count the result; return the coroutine that records it."""
+    def _check_url(self, client: str, url: str) -> CallbackUrl:
+        # Checked again: the client's list may have changed since the message was accepted.
+        return self._url_policies[client].check(url)
+
+    def _count(self, callback: Callback, result: CallbackResult, seconds: float) -> None:
+        """Count a call that took so many seconds, and log it."""
         outcome = "acknowledged" if result.acknowledged else "dead" if result.retry_in is None else "retry"
         self._metrics.callbacks.labels(callback.status.value, outcome).inc()
         self._outbox.trail.tracing.called(
@@ -260,24 +288,7 @@ class CallbackWorker:
                 attempt=callback.attempt,
                 problem=result.problem,
             )
-        return polling.record(
-            self._outbox.finish_callback,
-            callback,
-            result,
-            on_lost=_log_lost_claim,
-            on_error=_log_not_recorded,
-            out_of_time=self._out_of_time,
-        )
 
 
 def _log_failed_claim(error: StoreError) -> None:
     _log.warning("claim_failed", reason=str(error))
-
-
-def _log_lost_claim(callback: Callback, _result: CallbackResult) -> None:
-    _log.warning("callback_claim_lost", message=callback.message_id, status=callback.status.value)
-
-
-def _log_not_recorded(callback: Callback, error: StoreError, last: bool) -> None:
-    if last:
-        _log.error("callback_not_stored", message=callback.message_id, reason=str(error))

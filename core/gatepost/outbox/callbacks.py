@@ -1,11 +1,12 @@
 """Claims of callbacks, and their results: in order for each message, one at a time."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from itertools import compress
+from functools import cache, partial
+from itertools import compress, islice
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Executable, bindparam, func, select, update
+from sqlalchemy import Column, ColumnElement, Label, Text, bindparam, cast, func, select, update
 
 from gatepost.model import Channel, Status
 from gatepost.outbox.claim_statement import claim_statement
@@ -14,8 +15,8 @@ from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import Callback, CallbackResult
 from gatepost.outbox.schema import messages, statuses
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState
-from gatepost.outbox.transaction import Record, Transaction, dialect_pair, id_chunks
-from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, claim_progress
+from gatepost.outbox.transaction import DialectPair, Record, Transaction, dialect_pair, id_chunks
+from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, Watermark, claim_progress
 
 
 class CallbackClaimRequest(NamedTuple):
@@ -43,9 +44,44 @@ class CallbackBatch(NamedTuple):
     progress: ClaimProgress
 
 
-def claim_callbacks(tx: Transaction, requests: Sequence[CallbackClaimRequest]) -> list[CallbackBatch]:
-    """Claim due callbacks for each request, the longest due first."""
-    return [_claim(tx, request) for request in requests]
+class CallbackWatermarks:
+    """The watermark of each client, for claims on PostgreSQL."""
+
+    def __init__(self, *, active: bool) -> None:
+        """Without ``active`` every claim reads the whole index."""
+        self._active = active
+        self._watermarks: defaultdict[str, Watermark] = defaultdict(Watermark)
+
+    def apply(self, request: CallbackClaimRequest) -> CallbackClaimRequest:
+        """Return the request with the due time at which it starts."""
+        if not self._concern(request):
+            return request
+        min_due_at = self._watermarks[request.client].min_due_at(request.excluded_targets)
+        return request._replace(min_due_at=min_due_at)
+
+    def advance(self, requests: Sequence[CallbackClaimRequest], batches: Sequence[CallbackBatch]) -> None:
+        """Note the progress of committed claims."""
+        for request, batch in zip(requests, batches, strict=True):
+            if self._concern(request):
+                self._watermarks[request.client].advance(request.min_due_at, batch.progress)
+
+    def _concern(self, request: CallbackClaimRequest) -> bool:
+        # Callbacks to a single target, or of clients that are seldom claimed, may be older than all others.
+        return self._active and not request.target and not request.excluded_clients
+
+
+def claim_callbacks(
+    tx: Transaction, calls: Sequence[Sequence[CallbackClaimRequest]]
+) -> list[list[CallbackBatch]]:
+    """Claim due callbacks for each request of each call, the longest due first."""
+    return [[_claim(tx, request) for request in requests] for requests in calls]
+
+
+def _of_message(column: Column[str]) -> Label[str]:
+    # A subquery, because a statement of its own would be a second round trip to the server. Without the cast SQLite
+    # reads the whole table.
+    value = select(column).where(messages.c.id == cast(statuses.c.message_id, Text))
+    return value.scalar_subquery().label(column.name)
 
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
@@ -57,7 +93,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 
 
 @cache
-def _claim_statement(conditions: tuple[str, ...], *, postgresql: bool) -> Executable:
+def _claim_due(conditions: tuple[str, ...]) -> DialectPair:
     """Return the claim with these conditions; cached, because building it takes longer than running it."""
     due = (
         select(statuses.c.seq, statuses.c.due_at)
@@ -77,9 +113,12 @@ def _claim_statement(conditions: tuple[str, ...], *, postgresql: bool) -> Execut
         statuses.c.status,
         statuses.c.client,
         statuses.c.target,
+        _of_message(messages.c.channel),
+        _of_message(messages.c.callback_url),
     )
     new_state = {"callback_state": CallbackState.CALLING.value}
-    return claim_statement(statuses.c.seq, due, new_state, columns, postgresql=postgresql)
+    build = partial(claim_statement, statuses.c.seq, due, new_state, columns)
+    return DialectPair(build(postgresql=False), build(postgresql=True))
 
 
 def _claim(tx: Transaction, request: CallbackClaimRequest) -> CallbackBatch:
@@ -90,40 +129,33 @@ def _claim(tx: Transaction, request: CallbackClaimRequest) -> CallbackBatch:
         "to_target": request.target,
     }
     parameters: dict[str, object] = {name: value for name, value in filters.items() if value}
-    statement = _claim_statement(tuple(parameters), postgresql=tx.on_postgresql)
-    parameters |= {
-        "min_due_at": request.min_due_at,
-        "now": tx.now,
-        "max_rows": request.limit,
-        "lease_end": tx.after(request.lease),
-        "claimed_by": tx.holder,
-    }
-    rows = tx.connection.execute(statement, parameters).all()
-    by_message_id = {
-        row.id: row for row in tx.select_by_ids(_message_columns, {row.message_id for row in rows})
-    }
+    rows = tx.fetch(
+        _claim_due(tuple(parameters)),
+        **parameters,
+        min_due_at=request.min_due_at,
+        now=tx.now,
+        max_rows=request.limit,
+        lease_end=tx.after(request.lease),
+        claimed_by=tx.holder,
+    )
     callbacks = [
         Callback(
             seq=row.seq,
             attempt=row.attempt,
             message_id=row.message_id,
             client=row.client,
-            channel=Channel(by_message_id[row.message_id].channel),
+            channel=Channel(row.channel),
             status=Status(row.status),
-            callback_url=by_message_id[row.message_id].callback_url,
+            callback_url=row.callback_url,
             target=row.target,
         )
         for row in rows
-        if row.message_id in by_message_id
+        # Another process may be deleting the message.
+        if row.channel is not None
     ]
     return CallbackBatch(callbacks, claim_progress(tx, rows, request.limit))
 
 
-_message_columns = dialect_pair(
-    lambda _: select(messages.c.id, messages.c.channel, messages.c.callback_url).where(
-        one_of(messages.c.id, IDS)
-    )
-)
 _claimed_rows = dialect_pair(
     lambda _: select(
         statuses.c.seq,
@@ -157,11 +189,16 @@ _update_status = (
 )
 
 
-def finish_callbacks(tx: Transaction, results: Sequence[CallbackResult]) -> list[bool]:
+def finish_callbacks(tx: Transaction, calls: Sequence[Sequence[CallbackResult]]) -> list[list[bool]]:
     """Record the results of callbacks; return False where the claim was lost and nothing was changed.
 
     An acknowledged and a dead callback both let the next status of the same message be called back.
     """
+    recorded = iter(_finish(tx, [result for results in calls for result in results]))
+    return [list(islice(recorded, len(results))) for results in calls]
+
+
+def _finish(tx: Transaction, results: Sequence[CallbackResult]) -> list[bool]:
     seqs = [result.seq for result in results]
     rows: dict[int, Record] = {row.seq: row for row in tx.select_by_ids(_claimed_rows, sorted(set(seqs)))}
     lock_messages(tx, {row.message_id for row in rows.values()})

@@ -157,9 +157,7 @@ def reported_try(
     }
 
 
-def progress_of(
-    tx: Transaction, rows: Mapping[str, Record], failing: Collection[str]
-) -> dict[str, Progress]:
+def progress_of(tx: Transaction, rows: Mapping[str, Record], failing: Collection[str]) -> dict[str, Progress]:
     """Return the progress of those of these messages that are on routes with ``next_after``.
 
     What failed or arrived before is read only for the messages that are ``failing`` now.

@@ -33,9 +33,7 @@ def find_messages(
     return ids
 
 
-def record_reported_ids(
-    tx: Transaction, rows: Mapping[str, Record], matched: Sequence[MatchedEvent]
-) -> None:
+def record_reported_ids(tx: Transaction, rows: Mapping[str, Record], matched: Sequence[MatchedEvent]) -> None:
     """Record the provider's ids of messages that a report names by both ids, where the send left none.
 
     An id that is recorded already, for whatever message, stays as it is. An id that looks like an address or a number is

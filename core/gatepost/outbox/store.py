@@ -49,7 +49,6 @@ from gatepost.outbox.records import (
 )
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction
-from gatepost.outbox.watermark import FULL_SCAN, Watermark
 
 
 class Outbox:
@@ -87,7 +86,7 @@ class Outbox:
         self._last_searched_seq = 0
         # Not on SQLite, whose indexes keep no dead entries.
         self._watermarks = claims.QueueWatermarks(active=lock is None)
-        self._callback_watermarks: dict[str, Watermark] | None = None if lock else {}
+        self._callback_watermarks = callbacks.CallbackWatermarks(active=lock is None)
         self._queues: dict[queues.QueueName, Queue] = {}
         # One object for all calls, because calls of the same work share a transaction.
         self._put = partial(messages.put, self._queues)
@@ -176,38 +175,25 @@ class Outbox:
         return recording.result
 
     async def claim_callbacks(
-        self,
-        limit: int,
-        lease: float,
-        *,
-        client: str = "",
-        excluded_targets: frozenset[str] = frozenset(),
-        target: str = "",
-        excluded_clients: frozenset[str] = frozenset(),
-    ) -> list[Callback]:
-        """Claim up to ``limit`` due callbacks for ``lease`` seconds, the longest due first.
+        self, plan: Callable[[], Sequence[callbacks.CallbackClaimRequest]]
+    ) -> Sequence[Sequence[Callback]]:
+        """Claim due callbacks for each request of a plan, which is made only when the transaction begins."""
+        requests: list[callbacks.CallbackClaimRequest] = []
 
-        Of one ``client``, or of all but the ``excluded_clients``; to one ``target``, or to all but the
-        ``excluded_targets``.
+        def make() -> Sequence[callbacks.CallbackClaimRequest]:
+            requests.extend(map(self._callback_watermarks.apply, plan()))
+            return requests
+
+        batches = await self._callback_lane.run(callbacks.claim_callbacks, Deferred(make))
+        self._callback_watermarks.advance(requests, batches)
+        return [batch.callbacks for batch in batches]
+
+    async def finish_callbacks(self, ended: Callable[[], Sequence[CallbackResult]]) -> Sequence[bool]:
+        """Record results of callbacks, which are asked for only when the transaction begins.
+
+        Returns False for each claim that was lost, for which nothing was changed.
         """
-        watermark = None
-        # Callbacks to a single target, or of clients that are seldom claimed, may be older than all others.
-        if self._callback_watermarks is not None and not target and not excluded_clients:
-            watermark = self._callback_watermarks.setdefault(client, Watermark())
-        min_due_at = watermark.min_due_at(excluded_targets) if watermark else FULL_SCAN
-        request = callbacks.CallbackClaimRequest(
-            limit, lease, client, excluded_targets, target, excluded_clients, min_due_at
-        )
-        batch = await self._callback_lane.run(callbacks.claim_callbacks, request)
-        if watermark:
-            watermark.advance(min_due_at, batch.progress)
-        return batch.callbacks
-
-    async def finish_callback(self, result: CallbackResult) -> bool:
-        """Record the result of a callback; return False when the claim was lost and nothing was changed."""
-        recorded = await self._callback_lane.run(callbacks.finish_callbacks, result)
-        self.callbacks_due.set()
-        return recorded
+        return await self._callback_lane.run(callbacks.finish_callbacks, Deferred(ended))
 
     async def coordinate(self, work: Work[Item, Result], item: Item) -> Result:
         """Do work by which replicas agree: of ``named_leases`` or ``plugin_state``."""

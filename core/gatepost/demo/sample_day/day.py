@@ -6,6 +6,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from gatepost.app import load
@@ -20,6 +21,7 @@ from gatepost.demo.traffic import Traffic
 from gatepost.model import StatusEvent
 from gatepost.outbox import (
     Callback,
+    CallbackResult,
     Claim,
     Outbox,
     ReportedEvents,
@@ -28,6 +30,7 @@ from gatepost.outbox import (
     outbox_policy,
     store_size,
 )
+from gatepost.outbox.callbacks import CallbackClaimRequest
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.states import State
 
@@ -151,10 +154,12 @@ class _SampleDay:
 
     async def _call_back(self) -> None:
         # A status is called back when the one before it is acknowledged.
-        while callbacks := await self._outbox.claim_callbacks(_BATCH, _LEASE):
-            await asyncio.gather(*map(self._finish_callback, callbacks))
+        request = CallbackClaimRequest(_BATCH, _LEASE)
+        while any(callbacks := await self._outbox.claim_callbacks(lambda: [request])):
+            results = list(map(self._call, callbacks[0]))
+            await self._outbox.finish_callbacks(partial(list, results))
 
-    async def _finish_callback(self, callback: Callback) -> None:
+    def _call(self, callback: Callback) -> CallbackResult:
         accepted = self._acceptance.accepted_at(callback.message_id)
         outcome = incidents.call(callback, self._hours, (self._end - accepted) / 3600)
-        await self._outbox.finish_callback(callback_result(callback, outcome, self._rng.uniform))
+        return callback_result(callback, outcome, self._rng.uniform)
