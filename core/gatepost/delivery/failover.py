@@ -185,7 +185,7 @@ class Failover:
         """Count a try that took so many seconds, and record its span."""
         name, received = answer
         outcome = attempt.outcome_label(received)
-        self._metrics.sends.labels(name, outcome).inc()
+        self._metrics.count(self._metrics.sends, name, outcome)
         self._metrics.send_duration.observe(seconds, name)
         self._outbox.trail.tracing.sent(
             claim.id,

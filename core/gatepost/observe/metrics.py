@@ -61,7 +61,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.counted: dict[str, Counter | Histogram] = dict(previous.counted) if previous else {}
         ProcessCollector(registry=self.registry)
-        self._answers: dict[tuple[str, str, int], Counter] = {}
+        self._series: dict[tuple[object, ...], Counter] = {}
         self.answers = self._counter(
             "answers",
             "Requests of Smartico, by the error_code of the answer",
@@ -150,14 +150,16 @@ class Metrics:
             "event_loop_lag_seconds", "How late the event loop ran a task that was due", {}, FAST
         )
 
-    def count_answer(self, client: str, channel: str, code: int, seconds: float) -> None:
-        """Count an answer after this time. This runs for every request, so each series is looked up only once."""
-        series = self._answers.get((client, channel, code))
+    def count(self, counter: Counter, *labels: object) -> None:
+        """Count one in a series. It is looked up only once, which takes longer than to count."""
+        series = self._series.get((counter, labels))
         if series is None:
-            series = self._answers[client, channel, code] = self.answers.labels(
-                client, channel, str(int(code))
-            )
+            series = self._series[counter, labels] = counter.labels(*labels)
         series.inc()
+
+    def count_answer(self, client: str, channel: str, code: int, seconds: float) -> None:
+        """Count an answer after this time."""
+        self.count(self.answers, client, channel, int(code))
         self.accept_duration.observe(seconds, channel)
 
     def expose(self) -> bytes:
