@@ -54,6 +54,36 @@ def end_of_rest(slots, target):
     return slots._breakers[target].rest_remaining(0.0)
 
 
+def test_a_reserved_slot_is_claimed_again_only_after_a_while():
+    slots = ClientSlots(SLOTS)
+    for _ in range(54):
+        slots.begin("crm.example:443", 0.0)
+    assert slots.may_claim(0.0, 18)
+    (plan,) = slots.plan_claims(0.0, 18, 18)
+    assert plan.reserved
+    slots.note_claim(plan, 0, 0.0)
+    slots.begin("crm.example:443", 0.0)
+    slots.end("crm.example:443", 0.0, None)
+
+    assert not slots.may_claim(0.09, 18)
+    assert list(slots.plan_claims(0.09, 18, 18)) == []
+    assert slots.may_claim(0.1, 18)
+    (plan,) = slots.plan_claims(0.1, 18, 18)
+    assert plan.reserved
+
+
+def test_a_slot_that_is_not_reserved_is_claimed_at_once():
+    slots = ClientSlots(SLOTS)
+    for _ in range(54):
+        slots.begin("crm.example:443", 0.0)
+    (plan,) = slots.plan_claims(0.0, 18, 18)
+    slots.note_claim(plan, 0, 0.0)
+    slots.end("crm.example:443", 0.0, None)
+
+    assert slots.may_claim(0.0, 19)
+    assert list(slots.plan_claims(0.0, 18, 19)) == [ClaimPlan(1)]
+
+
 def test_a_resting_target_is_left_out_and_then_probed_alone():
     slots = ClientSlots(SLOTS)
     trip(slots, "crm.example:443")

@@ -26,6 +26,7 @@ from gatepost.outbox import (
     open_outbox,
     polling,
 )
+from gatepost.outbox.driver_errors import StatementRefused
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.states import State
 from gatepost.wire import Reply
@@ -91,6 +92,27 @@ class Hosts:
             await self.answer_now.wait()
         self.answered.add(target.host)
         return Reply(status=200, headers={}, body=b"")
+
+
+class RefusingOutbox:
+    """An outbox that refuses each set of results that has the result of the first call."""
+
+    def __init__(self, outbox):
+        self.outbox = outbox
+        self.refused = []
+        self.repeated = asyncio.Event()
+
+    def __getattr__(self, name):
+        return getattr(self.outbox, name)
+
+    async def finish_callbacks(self, ended):
+        results = ended()
+        if any(one.seq == 1 for one in results):
+            self.refused.append(len(results))
+            if self.refused.count(1) > 1:
+                self.repeated.set()
+            raise StatementRefused("a character that the database can't store")
+        return await self.outbox.finish_callbacks(lambda: results)
 
 
 class BusyOutbox:
@@ -228,6 +250,23 @@ async def test_a_result_that_is_not_recorded_at_the_stop_is_tried_once_more(outb
 
     await outbox.expire_all_claims()  # a call that was not recorded would be due now
     assert await claim_callbacks(outbox, 9, 45.0) == []
+
+
+async def test_a_result_that_the_store_refuses_does_not_keep_others_from_being_recorded(outbox, worker_of):
+    await store_messages(outbox, *["crm.example"] * 8)
+    hosts, refusing = Hosts("crm.example"), RefusingOutbox(outbox)
+    running = asyncio.create_task(worker_of(refusing, hosts).run())
+    await hosts.wait_for_calls(8)
+    hosts.answer_now.set()
+    async with asyncio.timeout(20):
+        await refusing.repeated.wait()
+
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert refusing.refused[0] > 1
+    await outbox.expire_all_claims()
+    assert [call.seq for call in await claim_callbacks(outbox, 9, 45.0)] == [1]
 
 
 async def test_a_slow_target_does_not_delay_other_targets_of_its_client(outbox, worker_of):

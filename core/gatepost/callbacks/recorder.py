@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gatepost.errors import StoreBroken, StoreError
 from gatepost.observe import logs
-from gatepost.outbox import Callback, CallbackResult, Outbox
+from gatepost.outbox import Callback, CallbackResult, Outbox, polling
 
 _log = logs.get(__name__)
 
@@ -27,6 +27,7 @@ class Recorder:
         self._ended: list[EndedCall] = []
         self._refused: list[EndedCall] = []
         self._problem = ""
+        self._retry_at = 0.0
         self._task: asyncio.Task[bool] | None = None
 
     @property
@@ -57,6 +58,7 @@ class Recorder:
         """Try for the last time to record what is left."""
         if self._task:
             await asyncio.gather(self._task, return_exceptions=True)
+        self._retry_at = 0.0
         if self.is_waiting:
             await self._record()
         for callback, _ in (*self._ended, *self._refused):
@@ -70,23 +72,30 @@ class Recorder:
             self._ended.clear()
             return [one.result for one in ended]
 
-        # Each by itself, because one of them may be the cause.
-        groups = [ended, *([one] for one in self._refused)]
-        tries: list[Awaitable[Sequence[bool]]] = [self._outbox.finish_callbacks(take)]
-        tries += [self._outbox.finish_callbacks(partial(list, [one.result])) for one in self._refused]
+        clock = asyncio.get_running_loop().time
+        groups: list[list[EndedCall]] = []
+        tries: list[Awaitable[Sequence[bool]]] = []
+        if self._ended:
+            groups.append(ended)
+            tries.append(self._outbox.finish_callbacks(take))
+        if clock() >= self._retry_at:
+            # Each by itself, because one of them may be the cause.
+            groups += [[one] for one in self._refused]
+            tries += [self._outbox.finish_callbacks(partial(list, [one.result])) for one in self._refused]
+            self._refused = []
         answers = await asyncio.gather(*tries, return_exceptions=True)
-        self._refused = []
         for group, answer in zip(groups, answers, strict=True):
             if isinstance(answer, StoreBroken):
                 self._ended.clear()
             elif isinstance(answer, StoreError):
                 self._refused += group
                 self._problem = str(answer)
+                self._retry_at = clock() + polling.RECORD_INTERVAL
             elif isinstance(answer, BaseException):
                 raise answer
             else:
                 _log_lost_claims(group, answer)
-        return not any(isinstance(answer, StoreError) for answer in answers)
+        return not (self._refused or any(isinstance(answer, StoreError) for answer in answers))
 
 
 def _log_lost_claims(ended: Sequence[EndedCall], recorded: Sequence[bool]) -> None:

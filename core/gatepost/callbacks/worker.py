@@ -87,8 +87,8 @@ class CallbackWorker:
                 on_error=_log_failed_claim,
             )
             while self._calls or self._recorder.is_waiting:
-                if self._calls:
-                    await asyncio.wait(self._calls, timeout=polling.RECORD_INTERVAL)
+                if not self._recorder.is_waiting:
+                    await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
                 if not await self._recorder.record():
                     await asyncio.sleep(polling.RECORD_INTERVAL)
         finally:
@@ -263,7 +263,7 @@ class CallbackWorker:
     def _count(self, callback: Callback, result: CallbackResult, seconds: float) -> None:
         """Count a call that took so many seconds, and log it."""
         outcome = "acknowledged" if result.acknowledged else "dead" if result.retry_in is None else "retry"
-        self._metrics.callbacks.labels(callback.status.value, outcome).inc()
+        self._metrics.count(self._metrics.callbacks, callback.status.value, outcome)
         self._outbox.trail.tracing.called(
             callback.message_id,
             client=callback.client,
