@@ -10,6 +10,7 @@ from claiming import claim_callbacks, claim_due, finish_callback
 from gatepost import throttle
 from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks import attempt as callback_attempt
+from gatepost.callbacks import claim_planner
 from gatepost.callbacks import slots as callback_slots
 from gatepost.callbacks import worker as callback_worker
 from gatepost.errors import StoreBusy, Unavailable
@@ -270,7 +271,7 @@ async def test_a_result_that_the_store_refuses_does_not_keep_others_from_being_r
 
 
 async def test_a_slow_target_does_not_delay_other_targets_of_its_client(outbox, worker_of):
-    await store_messages(outbox, *["slow.example"] * callback_worker.MAX_CALLS)
+    await store_messages(outbox, *["slow.example"] * claim_planner.MAX_CALLS)
     await store_messages(outbox, *QUICK)
     hosts = Hosts("slow.example")
     running = asyncio.create_task(worker_of(outbox, hosts).run())
@@ -314,14 +315,14 @@ async def test_many_slow_targets_do_not_delay_another_client(outbox, worker_of, 
     await store_messages(outbox, *SLOW, client="other")
     hosts, watched = Hosts("slow.example"), WatchedOutbox(outbox)
     worker = worker_of(watched, hosts, "other", "brand")
-    slots = worker._slots["other"]
+    slots = worker._planner.slots["other"]
     for target, _ in itertools.product(SLOW, range(throttle.FAILURE_THRESHOLD if tripped else 0)):
         slots.begin(target, 0.0)
         slots.end(target, 0.0, Unavailable("down"))
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(20):
         await watched.settled.wait()
-    assert len(hosts.called) <= callback_worker.MAX_CALLS * 3 // 4
+    assert len(hosts.called) <= claim_planner.MAX_CALLS * 3 // 4
 
     await store_messages(outbox, *QUICK)
     await hosts.wait_for_all(QUICK)
@@ -346,7 +347,7 @@ async def test_the_callbacks_of_a_cancelled_campaign_do_not_delay_another_client
     before = len(hosts.called)
     await hosts.wait_for_all(["crm.example"])
 
-    assert hosts.called.index("crm.example") <= before + 3 * callback_worker.MAX_CALLS
+    assert hosts.called.index("crm.example") <= before + 3 * claim_planner.MAX_CALLS
     running.cancel()
     await asyncio.wait([running])
 
@@ -398,12 +399,12 @@ class SlowOutbox:
 async def test_calls_that_end_during_a_claim_are_followed_by_others_at_once(outbox, worker_of, monkeypatch):
     """With a pause the test would time out."""
     monkeypatch.setattr(callback_slots, "RECHECK_INTERVAL", 3600.0)
-    await store_messages(outbox, *["slow.example"] * callback_worker.MAX_CALLS)
+    await store_messages(outbox, *["slow.example"] * claim_planner.MAX_CALLS)
     hosts = Hosts("slow.example")
     slow_outbox = SlowOutbox(outbox, hosts)
     worker = worker_of(slow_outbox, hosts)
     slow_outbox.in_flight = worker._calls
     running = asyncio.create_task(worker.run())
-    await hosts.wait_for_calls(callback_worker.MAX_CALLS)
+    await hosts.wait_for_calls(claim_planner.MAX_CALLS)
     worker.stop()
     await running

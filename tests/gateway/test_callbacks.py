@@ -4,7 +4,7 @@ import pytest
 
 from gatepost import throttle
 from gatepost.callbacks import attempt as callback_attempt
-from gatepost.callbacks import worker as callback_worker
+from gatepost.callbacks import claim_planner
 from gatepost.testing import smartico
 
 FAILURES = {
@@ -132,7 +132,7 @@ async def test_a_host_that_keeps_failing_rests_and_gets_all_statuses_afterwards(
     monkeypatch.setattr(throttle, "SystemRandom", LongestRests)
     monkeypatch.setattr(throttle, "FIRST_REST", 0.2)
     monkeypatch.setattr(throttle, "MAX_REST", 3600.0)
-    monkeypatch.setattr(callback_worker, "MAX_CALLS", 1)
+    monkeypatch.setattr(claim_planner, "MAX_CALLS", 1)
     deployment.crm.fail(smartico.answer(503), calls=None)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         ids = [await deployment.email() for _ in range(30)]
@@ -155,7 +155,7 @@ async def test_the_rest_of_one_host_does_not_delay_another(deployment, sendgrid,
     deployment.tables["clients.brand"]["callback_hosts"] = ["127.0.0.1", "localhost"]
     monkeypatch.setattr(throttle, "FIRST_REST", 3600.0)
     monkeypatch.setattr(throttle, "MAX_REST", 3600.0)
-    monkeypatch.setattr(callback_worker, "MAX_CALLS", 1)
+    monkeypatch.setattr(claim_planner, "MAX_CALLS", 1)
     async with (
         smartico.Smartico(api_key=deployment.crm.api_key) as other,
         deployment.running(email=["sendgrid-main"]),

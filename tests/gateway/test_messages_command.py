@@ -311,7 +311,7 @@ async def test_a_retry_ends_the_rest_of_a_host(tmp_path, start, config, run, fai
     monkeypatch.setattr(app, "Gateway", _recording(app.Gateway, gateways))
     async with start(tmp_path, config):
         (gateway,) = gateways
-        slots, target = gateway.callbacks._slots["brand"], crm.callback_url.split("/")[2]
+        slots, target = gateway.callbacks._planner.slots["brand"], crm.callback_url.split("/")[2]
         for _ in range(throttle.FAILURE_THRESHOLD):
             slots.begin(target, 0.0)
             slots.end(target, 1e9, Unavailable("down", retry_after=3600.0))

@@ -3,16 +3,16 @@
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from gatepost.callback_urls import CallbackUrl, CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.callbacks import attempt
 from gatepost.callbacks.attempt import CallOutcome
+from gatepost.callbacks.claim_planner import ClaimPlanner
 from gatepost.callbacks.client import CallbackClient, CallbackFailed
 from gatepost.callbacks.recorder import Recorder
-from gatepost.callbacks.slots import ClaimPlan, ClientSlots, RestingTarget, allowed_calls
+from gatepost.callbacks.slots import ClaimPlan, ClientSlots, RestingTarget
 from gatepost.config.settings import Settings
 from gatepost.errors import StoreError, Unavailable
 from gatepost.observe import logs
@@ -23,17 +23,8 @@ from gatepost.outbox.callbacks import CallbackClaimRequest
 MAX_URLS = 1_000
 """Callback URLs whose check is remembered."""
 
-MAX_CALLS = 96
-"""Calls in flight at once, of all clients together; a CallbackClient has a few connections more."""
-
 CALLBACK_LEASE = 45.0
 """Seconds for which a claimed callback is held: three times the deadline of a call."""
-
-REMOVED_CLIENTS_INTERVAL = 30.0
-"""Seconds between two claims of callbacks for clients that the configuration no longer has."""
-
-REMOVED_CLIENTS_CALLS = 16
-"""Callbacks in such a claim; each of them fails at once."""
 
 _log = logs.get(__name__)
 
@@ -63,18 +54,13 @@ class CallbackWorker:
         self._calls: set[asyncio.Task[None]] = set()
         self._recorder = Recorder(outbox)
         self._checked_url = lru_cache(MAX_URLS)(self._check_url)
-        self._slots = {name: ClientSlots(MAX_CALLS) for name in settings.clients}
-        self._turns = deque(self._slots)
-        self._removed_clients = ClientSlots(MAX_CALLS)
-        self._removed_clients_at = 0.0
+        self._planner = ClaimPlanner(settings.clients, clock)
 
     def take_over(self, settings: Settings, url_policies: Mapping[str, CallbackUrlPolicy]) -> None:
         """Use another configuration from now on. Calls in flight go on with what they have."""
         self._settings, self._url_policies = settings, url_policies
         self._checked_url.cache_clear()
-        self._slots = {name: self._slots.get(name) or ClientSlots(MAX_CALLS) for name in settings.clients}
-        self._turns = deque(self._slots)
-        self._removed_clients_at = 0.0
+        self._planner.take_over(settings.clients)
         self._outbox.callbacks_due.set()
 
     async def run(self) -> None:
@@ -100,17 +86,12 @@ class CallbackWorker:
 
     def end_rests(self, targets: Iterable[tuple[str, str]]) -> None:
         """End the rests of these targets, given as pairs of client and target: they may be called now."""
-        now = self._clock()
-        for client, target in targets:
-            self._slots_of(client).end_rest(target, now)
+        self._planner.end_rests(targets)
         self._outbox.callbacks_due.set()
 
     def resting_targets(self) -> Iterator[tuple[str, RestingTarget]]:
-        """Yield each target that is not usable, after the name of its client; empty for one that was removed."""
-        now = self._clock()
-        for client, slots in (*self._slots.items(), ("", self._removed_clients)):
-            for target in slots.resting(now):
-                yield client, target
+        """Return each target that is not usable, after the name of its client; empty for one that was removed."""
+        return self._planner.resting_targets()
 
     def stop(self) -> None:
         """Claim no further callbacks."""
@@ -135,56 +116,25 @@ class CallbackWorker:
 
     async def _claim(self) -> bool:
         """Begin the calls that may begin now; return whether more may be due."""
-        if not self._may_claim(self._clock()):
+        if not self._planner.may_claim(self._call_count()):
             return False
         plans: list[tuple[str, ClaimPlan]] = []
 
         def plan() -> list[CallbackClaimRequest]:
             # Made late: calls whose results share the transaction have freed their slots by then.
-            plans.extend(self._plan_claims(self._clock()))
+            plans.extend(self._planner.plan(self._call_count()))
             return [self._request(name, one) for name, one in plans]
 
         claimed = await self._outbox.claim_callbacks(plan)
         now = self._clock()
         for (name, one), callbacks in zip(plans, claimed, strict=True):
-            self._slots_of(name).note_claim(one, len(callbacks), now)
+            self._planner.of(name).note_claim(one, len(callbacks), now)
             for callback in callbacks:
                 self._begin(callback, now)
         return any(len(callbacks) == one.limit for (_, one), callbacks in zip(plans, claimed, strict=True))
 
-    def _may_claim(self, now: float) -> bool:
-        free_slots, idle = self._free_slots(), self._idle_clients()
-        return now >= self._removed_clients_at or any(
-            slots.may_claim(now, allowed_calls(slots.in_flight, free_slots, idle - (not slots.in_flight)))
-            for slots in self._slots.values()
-        )
-
-    def _free_slots(self) -> int:
-        return MAX_CALLS - len(self._calls) - self._recorder.refused_count
-
-    def _idle_clients(self) -> int:
-        return sum(not slots.in_flight for slots in self._slots.values())
-
-    def _plan_claims(self, now: float) -> list[tuple[str, ClaimPlan]]:
-        """Return the claims to make now with their clients, for no more calls together than there are free slots."""
-        free_slots, idle = self._free_slots(), self._idle_clients()
-        # Each client is the first one in turn. The limit is one call for a client whose last claim brought none.
-        self._turns.rotate()
-        all_slots = self._slots.values()
-        busy = sum(slots.busy for slots in all_slots)
-        limit = max(1, (free_slots - len(all_slots) + busy) // max(1, busy))
-        plans: list[tuple[str, ClaimPlan]] = []
-        for name in self._turns:
-            slots = self._slots[name]
-            idle -= not slots.in_flight
-            allowed = allowed_calls(slots.in_flight, free_slots, idle)
-            for plan in slots.plan_claims(now, limit if slots.busy else 1, allowed):
-                plans.append((name, plan))
-                free_slots -= plan.limit
-        if now >= self._removed_clients_at:
-            self._removed_clients_at = now + REMOVED_CLIENTS_INTERVAL
-            plans.append(("", ClaimPlan(REMOVED_CLIENTS_CALLS)))
-        return plans
+    def _call_count(self) -> int:
+        return len(self._calls) + self._recorder.refused_count
 
     def _request(self, name: str, plan: ClaimPlan) -> CallbackClaimRequest:
         """Return the request for callbacks of a client, or with an empty name for those of removed clients."""
@@ -194,14 +144,11 @@ class CallbackWorker:
             client=name,
             excluded_targets=plan.excluded_targets,
             target=plan.target,
-            excluded_clients=frozenset() if name else frozenset(self._slots),
+            excluded_clients=frozenset() if name else frozenset(self._planner.slots),
         )
 
-    def _slots_of(self, client: str) -> ClientSlots:
-        return self._slots.get(client, self._removed_clients)
-
     def _begin(self, callback: Callback, now: float) -> None:
-        slots = self._slots_of(callback.client)
+        slots = self._planner.of(callback.client)
         slots.begin(callback.target, now)
         task = asyncio.create_task(self._process(callback, slots), name=f"callback-{callback.message_id}")
         self._calls.add(task)
@@ -263,28 +210,26 @@ class CallbackWorker:
     def _count(self, callback: Callback, result: CallbackResult, seconds: float) -> None:
         """Count a call that took so many seconds, and log it."""
         outcome = "acknowledged" if result.acknowledged else "dead" if result.retry_in is None else "retry"
-        self._metrics.count(self._metrics.callbacks, callback.status.value, outcome)
+        status = callback.status.value
+        self._metrics.count(self._metrics.callbacks, status, outcome)
         self._outbox.trail.tracing.called(
             callback.message_id,
             client=callback.client,
             channel=callback.channel.value,
-            status=callback.status.value,
+            status=status,
             outcome=outcome,
             http_status=result.http_status,
             seconds=seconds,
         )
         if result.acknowledged:
             self._outbox.trail.acknowledged(
-                callback.message_id,
-                client=callback.client,
-                status=callback.status.value,
-                attempt=callback.attempt,
+                callback.message_id, client=callback.client, status=status, attempt=callback.attempt
             )
         else:
             (_log.error if outcome == "dead" else _log.warning)(
                 f"callback_{outcome}",
                 message=callback.message_id,
-                status=callback.status.value,
+                status=status,
                 attempt=callback.attempt,
                 problem=result.problem,
             )

@@ -111,13 +111,9 @@ class DeliveryWorker:
         claim, lease = assignment.claim, assignment.member.lease
         self._leases.hold(claim, lease, renew_in=lease / 3)
         task = asyncio.create_task(self._deliver(assignment), name=f"send-{claim.id}")
-        self._own.add(task)
-        self._in_flight.tasks.add(task)
-        task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        self._own.discard(task)
-        self._in_flight.tasks.discard(task)
+        for tasks in (self._own, self._in_flight.tasks):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def _deliver(self, assignment: Assignment) -> None:
         """Deliver one claimed message and record the result."""
