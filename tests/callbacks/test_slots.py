@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from gatepost import throttle
 from gatepost.callbacks import slots as callback_slots
+from gatepost.callbacks.claim_planner import MAX_CALLS, REMOVED_CLIENTS_CALLS, ClaimPlanner
 from gatepost.callbacks.slots import ClaimPlan, ClientSlots, allowed_calls
 from gatepost.errors import Unavailable
 from gatepost.throttle import BreakerState
@@ -41,6 +42,19 @@ def test_clients_with_many_calls_end_with_nearly_equal_shares(clients, each):
 
 def test_the_last_slot_is_for_a_client_without_a_call_in_flight():
     assert (allowed_calls(0, 1), allowed_calls(1, 1), allowed_calls(0, 0)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("in_flight", [0, 3])
+def test_more_calls_than_slots_leave_none(in_flight):
+    assert allowed_calls(in_flight, -16) == 0
+
+
+def test_the_callbacks_of_removed_clients_are_claimed_although_results_that_were_refused_take_all_slots():
+    planner = ClaimPlanner(["brand", "other"], clock=lambda: 0.0)
+
+    (removed,) = planner.plan(MAX_CALLS + 48)
+
+    assert removed == ("", ClaimPlan(REMOVED_CLIENTS_CALLS))
 
 
 def trip(slots, target, now=0.0):

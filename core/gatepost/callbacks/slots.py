@@ -34,10 +34,10 @@ def allowed_calls(in_flight: int, free_slots: int, idle_clients: int = 0) -> int
     """Return how many more calls a client may begin while it has ``in_flight`` calls and ``free_slots`` are left.
 
     One slot is left for each of the ``idle_clients``: other clients with no call in flight. A client with no call in
-    flight may take the last slot.
+    flight may take the last slot. ``free_slots`` may be negative; then the answer is 0.
     """
     more = (SLOTS_PER_FREE_SLOT * (free_slots - idle_clients) - in_flight) // (1 + SLOTS_PER_FREE_SLOT)
-    return min(free_slots, max(more, 0 if in_flight else 1))
+    return max(0, min(free_slots, max(more, 0 if in_flight else 1)))
 
 
 class ClaimPlan(NamedTuple):
