@@ -385,3 +385,13 @@ async def test_who_reported_a_status_and_how_smartico_answered_is_kept(store, se
 
     assert (accepted.reporter, accepted.called_at, accepted.http_status) == ("", called_at, 204)
     assert (delivered.reporter, delivered.called_at, delivered.http_status) == ("relay", None, 0)
+
+
+async def test_a_plan_that_fails_does_not_stop_other_work(store):
+    def fail():
+        raise ZeroDivisionError
+
+    async with asyncio.timeout(20):
+        with pytest.raises(ZeroDivisionError):
+            await store.claim_callbacks(fail)
+        assert await claim_callbacks(store, 1, 45.0) == []

@@ -78,7 +78,7 @@ class Deferred(Generic[Item]):
     __slots__ = ("make",)
 
     def __init__(self, make: Callable[[], Item]) -> None:
-        """``make`` is called once, in the event loop's thread; it must not raise."""
+        """``make`` is called once, in the event loop's thread; its errors are those of the call."""
         self.make = make
 
 
@@ -93,6 +93,18 @@ class _Call(Generic[Item, Result]):
         self.work = work
         self.item = item
         self.future = future
+
+
+def _make_item(call: _Call[Any, Any]) -> bool:
+    """Create the item of a call if it is deferred; return False where that failed, and with it the call."""
+    if isinstance(call.item, Deferred):
+        try:
+            call.item = call.item.make()
+        except Exception as error:  # noqa: BLE001  an error of one call must not end the lane
+            if not call.future.done():
+                call.future.set_exception(error)
+            return False
+    return True
 
 
 class GroupCommit:
@@ -167,10 +179,9 @@ class GroupCommit:
                 continue
             await self._gather()
             batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
-            for call in batch:
-                if isinstance(call.item, Deferred):
-                    call.item = call.item.make()
-            await self._commit(batch)
+            batch = list(filter(_make_item, batch))
+            if batch:
+                await self._commit(batch)
 
     async def _gather(self) -> None:
         for _ in range(MAX_GATHER_ROUNDS):
