@@ -270,6 +270,20 @@ async def test_a_result_that_the_store_refuses_does_not_keep_others_from_being_r
     assert [call.seq for call in await claim_callbacks(outbox, 9, 45.0)] == [1]
 
 
+async def test_a_result_that_the_store_refuses_at_the_stop_is_the_only_one_not_recorded(outbox, worker_of):
+    await store_messages(outbox, *["crm.example"] * 8)
+    hosts, refusing = Hosts("crm.example"), RefusingOutbox(outbox)
+    running = asyncio.create_task(worker_of(refusing, hosts).run())
+    await hosts.wait_for_calls(8)
+
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert refusing.refused == [8, 1]
+    due = await claim_callbacks(outbox, 9, 45.0)
+    assert sorted((call.seq, call.attempt) for call in due) == [(seq, 1) for seq in range(2, 9)]
+
+
 async def test_a_slow_target_does_not_delay_other_targets_of_its_client(outbox, worker_of):
     await store_messages(outbox, *["slow.example"] * claim_planner.MAX_CALLS)
     await store_messages(outbox, *QUICK)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gatepost.errors import StoreBroken, StoreError
 from gatepost.observe import logs
 from gatepost.outbox import Callback, CallbackResult, Outbox, polling
+from gatepost.outbox.driver_errors import StatementRefused
 
 _log = logs.get(__name__)
 
@@ -26,7 +27,7 @@ class Recorder:
         self._outbox = outbox
         self._ended: list[EndedCall] = []
         self._refused: list[EndedCall] = []
-        self._problem = ""
+        self._problem: StoreError | None = None
         self._retry_at = 0.0
         self._task: asyncio.Task[bool] | None = None
 
@@ -61,8 +62,12 @@ class Recorder:
         self._retry_at = 0.0
         if self.is_waiting:
             await self._record()
+        if isinstance(self._problem, StatementRefused):
+            # Of those that were refused together, one may be the cause.
+            self._retry_at = 0.0
+            await self._record()
         for callback, _ in (*self._ended, *self._refused):
-            _log.error("callback_not_stored", message=callback.message_id, reason=self._problem)
+            _log.error("callback_not_stored", message=callback.message_id, reason=str(self._problem))
 
     async def _record(self) -> bool:
         ended: list[EndedCall] = []
@@ -89,7 +94,7 @@ class Recorder:
                 self._ended.clear()
             elif isinstance(answer, StoreError):
                 self._refused += group
-                self._problem = str(answer)
+                self._problem = answer
                 self._retry_at = clock() + polling.RECORD_INTERVAL
             elif isinstance(answer, BaseException):
                 raise answer
