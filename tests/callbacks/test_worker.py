@@ -284,6 +284,55 @@ async def test_a_result_that_the_store_refuses_at_the_stop_is_the_only_one_not_r
     assert sorted((call.seq, call.attempt) for call in due) == [(seq, 1) for seq in range(2, 9)]
 
 
+class NotingOutbox:
+    """An outbox that notes the order of the calls to it."""
+
+    def __init__(self, outbox):
+        self.outbox = outbox
+        self.calls = []
+        self.called = asyncio.Event()
+
+    def __getattr__(self, name):
+        return getattr(self.outbox, name)
+
+    async def claim_callbacks(self, plan):
+        self._note("claim")
+        return await self.outbox.claim_callbacks(plan)
+
+    async def finish_callbacks(self, ended):
+        self._note("finish")
+        return await self.outbox.finish_callbacks(ended)
+
+    async def wait_for_calls(self, times):
+        async with asyncio.timeout(20):
+            while len(self.calls) < times:
+                self.called.clear()
+                await self.called.wait()
+
+    def _note(self, name):
+        self.calls.append(name)
+        self.called.set()
+
+
+async def test_a_result_comes_to_the_store_before_the_claim_of_the_next_status(
+    outbox, worker_of, monkeypatch
+):
+    """Otherwise a transaction may begin between the two, and the next status waits for the next poll."""
+    monkeypatch.setattr(polling, "POLL_INTERVAL", 3600.0)
+    await store_messages(outbox)
+    hosts, noting = Hosts("crm.example"), NotingOutbox(outbox)
+    running = asyncio.create_task(worker_of(noting, hosts).run())
+    await hosts.reached.wait()
+    await noting.wait_for_calls(2)
+
+    hosts.answer_now.set()
+    await noting.wait_for_calls(4)
+
+    assert noting.calls == ["claim", "claim", "finish", "claim"]
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_a_slow_target_does_not_delay_other_targets_of_its_client(outbox, worker_of):
     await store_messages(outbox, *["slow.example"] * claim_planner.MAX_CALLS)
     await store_messages(outbox, *QUICK)

@@ -20,6 +20,13 @@ class EndedCall(NamedTuple):
     result: CallbackResult
 
 
+class _Try(NamedTuple):
+    """A try to record the results of some calls."""
+
+    ended: list[EndedCall]
+    recorded: asyncio.Task[Sequence[bool]]
+
+
 class Recorder:
     """The results that are not recorded yet."""
 
@@ -45,15 +52,14 @@ class Recorder:
         """Add the result of a call; it changes nothing before ``record``."""
         self._ended.append(EndedCall(callback, result))
 
-    async def record(self) -> bool:
-        """Record all results that are there when the transaction begins; return False where the store refused some.
+    def record(self) -> Awaitable[bool]:
+        """Record all results that are there when the transaction begins; the answer is False where the store refused some.
 
-        It is completed although this call is cancelled.
+        A claim that is made after this returns comes to the store later, so it finds the statuses that follow. Cancelling
+        the answer does not cancel the recording.
         """
-        if not self.is_waiting:
-            return True
-        self._task = asyncio.create_task(self._record(), name="callbacks-record")
-        return await asyncio.shield(self._task)
+        self._task = asyncio.create_task(self._end(self._begin()), name="callbacks-record")
+        return asyncio.shield(self._task)
 
     async def close(self) -> None:
         """Try for the last time to record what is left."""
@@ -61,15 +67,15 @@ class Recorder:
             await asyncio.gather(self._task, return_exceptions=True)
         self._retry_at = 0.0
         if self.is_waiting:
-            await self._record()
+            await self.record()
         if isinstance(self._problem, StatementRefused):
             # Of those that were refused together, one may be the cause.
             self._retry_at = 0.0
-            await self._record()
+            await self.record()
         for callback, _ in (*self._ended, *self._refused):
             _log.error("callback_not_stored", message=callback.message_id, reason=str(self._problem))
 
-    async def _record(self) -> bool:
+    def _begin(self) -> list[_Try]:
         ended: list[EndedCall] = []
 
         def take() -> Sequence[CallbackResult]:
@@ -77,25 +83,26 @@ class Recorder:
             self._ended.clear()
             return [one.result for one in ended]
 
-        clock = asyncio.get_running_loop().time
-        groups: list[list[EndedCall]] = []
-        tries: list[Awaitable[Sequence[bool]]] = []
+        tries: list[_Try] = []
         if self._ended:
-            groups.append(ended)
-            tries.append(self._outbox.finish_callbacks(take))
-        if clock() >= self._retry_at:
+            tries.append(_Try(ended, asyncio.create_task(self._outbox.finish_callbacks(take))))
+        if asyncio.get_running_loop().time() >= self._retry_at:
             # Each by itself, because one of them may be the cause.
-            groups += [[one] for one in self._refused]
-            tries += [self._outbox.finish_callbacks(partial(list, [one.result])) for one in self._refused]
+            for one in self._refused:
+                finish = self._outbox.finish_callbacks(partial(list, [one.result]))
+                tries.append(_Try([one], asyncio.create_task(finish)))
             self._refused = []
-        answers = await asyncio.gather(*tries, return_exceptions=True)
-        for group, answer in zip(groups, answers, strict=True):
+        return tries
+
+    async def _end(self, tries: Sequence[_Try]) -> bool:
+        answers = await asyncio.gather(*(one.recorded for one in tries), return_exceptions=True)
+        for (group, _), answer in zip(tries, answers, strict=True):
             if isinstance(answer, StoreBroken):
                 self._ended.clear()
             elif isinstance(answer, StoreError):
                 self._refused += group
                 self._problem = answer
-                self._retry_at = clock() + polling.RECORD_INTERVAL
+                self._retry_at = asyncio.get_running_loop().time() + polling.RECORD_INTERVAL
             elif isinstance(answer, BaseException):
                 raise answer
             else:
