@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import event
 
-from claiming import claim_due, result_of
+from claiming import claim_callbacks, claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Fallback, Limit, ReportedEvents
 from gatepost.outbox.states import State
@@ -115,3 +115,22 @@ async def test_suppressions_of_several_users_are_changed_without_reading_all(sto
     assert await asyncio.gather(*(store.change(remove, one) for one in removals)) == [True] * 6
 
     assert await scans(store, statements) == []
+
+
+async def test_a_claim_of_callbacks_finds_each_message_by_its_id(store, statements, new):
+    await store.put(new("uid-1"))
+    (claim,) = await claim_due(store, Channel.EMAIL, 1, 30.0)
+    await store.finish(result_of(claim))
+    statements.clear()
+    assert len(await claim_callbacks(store, 1, 45.0, client="brand")) == 1
+    (statement,) = [text for text in statements if "callback_url" in text]
+
+    plan = await store._database.transact(
+        lambda connection: connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {statement}", statements[statement]
+        ).all()
+    )
+
+    assert {row.detail for row in plan if "messages" in row.detail} == {
+        "SEARCH messages USING PRIMARY KEY (id=?)"
+    }
