@@ -1,7 +1,6 @@
 """uvicorn has all the undocumented parts that the gateway uses, and the gateway uses no others."""
 
 import ast
-import asyncio
 import inspect
 from importlib.metadata import requires
 from pathlib import Path
@@ -15,9 +14,6 @@ from gatepost.server.uvicorn_api import (
     ATTRIBUTES,
     SIGNATURES,
     Config,
-    FlowControl,
-    HttpToolsProtocol,
-    RequestResponseCycle,
     Server,
     ServerState,
 )
@@ -31,13 +27,6 @@ NAMES_ELSEWHERE = {"drain", "host", "port", "reload", "run", "server"}
 """Attributes of uvicorn that are not used; attributes of our own classes have the same names."""
 
 
-class Transport(asyncio.Transport):
-    """A connection from this machine."""
-
-    def get_extra_info(self, name, default=None):
-        return ("127.0.0.1", 1) if name in {"peername", "sockname"} else default
-
-
 async def application(_scope, _receive, _send):
     pass
 
@@ -48,17 +37,7 @@ async def instances():
     server = Server(Config(application, lifespan="off", ws="none", log_config=None))
     server.should_exit = True
     await server.serve(sockets=[])
-    loop = asyncio.get_running_loop()
-    protocol = HttpToolsProtocol(server.config, server.server_state, {}, loop)
-    protocol.connection_made(Transport())
-    protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    (task,) = protocol.tasks
-    task.cancel()
-    await asyncio.wait({task})
     return {
-        HttpToolsProtocol: protocol,
-        FlowControl: protocol.flow,
-        RequestResponseCycle: protocol.cycle,
         ServerState: server.server_state,
         Server: server,
         Config: server.config,

@@ -64,7 +64,7 @@ class Hardened:
         status, problem = 403, self._problem(http_scope["method"], headers)
         if not problem and http_scope["method"] not in _SAFE_METHODS:
             try:
-                body = await read_body(receive, body_headers(http_scope["headers"]).length, MAX_BODY)
+                body = await read_body(scope, receive, body_headers(http_scope["headers"]).length, MAX_BODY)
                 receive = _replaying(body, receive)
             except BodyTooLarge:
                 status, problem = 413, "this form is too large"

@@ -5,12 +5,15 @@ writes a log line for each invalid one. The class here puts a limit on each of t
 """
 
 import asyncio
+from collections import deque
 from http import HTTPStatus
 from typing import Any, cast
 
 from gatepost.server.connection_limits import ConnectionLimits
+from gatepost.server.exchange import Exchange, Headers
+from gatepost.server.flow_control import FlowControl
 from gatepost.server.parsing import InvalidRequest, StrictHttpProtocol, end_of_requests
-from gatepost.server.uvicorn_api import Config, FlowControl, RequestResponseCycle, ServerState
+from gatepost.server.uvicorn_api import Config, ServerState
 
 CLIENT_TIMEOUT = 10.0
 """Seconds that a client has to send a request's head, to send the rest of a body that no handler reads, and to
@@ -24,22 +27,6 @@ MAX_PIPELINED_BYTES = 64 * 1024
 """Bytes of bodies that wait for an earlier answer: their client is not authenticated yet."""
 
 
-class _ReadControl(FlowControl):
-    """uvicorn's flow control, which can also forbid reading; alone it reads on for every answer and every body."""
-
-    blocked = False
-    """Whether reading waits until the received bytes have been parsed."""
-
-    def resume_reading(self) -> None:
-        if not self.blocked:
-            super().resume_reading()
-
-    def block_reading(self) -> None:
-        """Pause reading until ``blocked`` is cleared."""
-        self.blocked = True
-        self.pause_reading()
-
-
 class Connection(StrictHttpProtocol):
     """One connection, which at any time waits for its client, is idle, or has a request in progress.
 
@@ -50,18 +37,24 @@ class Connection(StrictHttpProtocol):
         self,
         config: Config,
         server_state: ServerState,
-        app_state: dict[str, Any],
+        app_state: dict[str, Any],  # noqa: ARG002  uvicorn's
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__()
+        self._app = config.loaded_app
+        self._loop = asyncio.get_running_loop()
         self._limits = cast("ConnectionLimits", server_state)
+        self.transport: asyncio.Transport
+        self.flow: FlowControl
+        self.pipeline: deque[Exchange] = deque()
+        """The requests that wait for an earlier answer."""
         self._received = b""
         """The last bytes received, some of which are not parsed yet because too many requests are waiting."""
         self._parsed = 0
         """How many bytes of ``_received`` are parsed."""
-        self._current: RequestResponseCycle | None = None
+        self._current: Exchange | None = None
         """The request that the application has begun to answer."""
-        self._last: RequestResponseCycle | None = None
+        self._last: Exchange | None = None
         """The request whose answer closes the connection during a shutdown."""
         self._reading_ended = False
         """Whether no further request is read; the connection closes after the answers that it still has to give."""
@@ -69,25 +62,42 @@ class Connection(StrictHttpProtocol):
     @property
     def is_new(self) -> bool:
         """Whether no whole request has come yet."""
-        return self.cycle is None
+        return self.newest is None
+
+    @property
+    def default_headers(self) -> Headers:
+        """The headers of every answer."""
+        return self._limits.default_headers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.flow: _ReadControl = _ReadControl(transport)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.client = _address(transport, "peername")
+        self._is_encrypted = transport.get_extra_info("sslcontext") is not None
+        self._addresses = {
+            "server": _address(transport, "sockname"),
+            "scheme": "https" if self._is_encrypted else "http",
+        }
+        # uvicorn's annotation lists its own classes.
+        self._limits.connections.add(cast("Any", self))
         self._wait_for_client()
         self._limits.make_room(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._limits.waiting.pop(self, None)
         self._limits.idle.pop(self, None)
-        if self._current is not None:
-            self._current.disconnected = True
-            self._current.message_event.set()
-        super().connection_lost(exc)
+        self._limits.connections.discard(self)
+        for exchange in (self._current, self.newest):
+            if exchange is not None:
+                exchange.disconnect()
+        self.flow.resume_writing()
+        # The parser and the exchanges refer to the connection: without these circles it is freed at once.
+        del self._parser
+        self._current = self.newest = None
 
-    def eof_received(self) -> bool | None:  # type: ignore[override]
+    def eof_received(self) -> bool | None:
         """Keep the connection open while the client still has to get answers; TLS has no half-closed state."""
-        if self.scheme == "https" or not self._drop_unfinished_request():
+        if self._is_encrypted or not self._drop_unfinished_request():
             return None
         self._close_after_answers()
         return True
@@ -98,11 +108,11 @@ class Connection(StrictHttpProtocol):
         self._parse_received()
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.flow.pause_writing()
         self._update_deadline()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self.flow.resume_writing()
         self._update_deadline()
 
     def abort(self) -> None:
@@ -113,8 +123,7 @@ class Connection(StrictHttpProtocol):
 
     def close_after_newest_answer(self) -> None:
         """Let the newest request's answer say ``connection: close`` and end the connection."""
-        # uvicorn's annotation has no None, but before the first request there is no cycle.
-        newest = cast("RequestResponseCycle | None", self.cycle)
+        newest = self.newest
         if newest is None or newest.response_complete or not newest.keep_alive:
             return
         if self._last is not None and not self._last.response_started:
@@ -123,16 +132,23 @@ class Connection(StrictHttpProtocol):
         newest.keep_alive = False
         self._last = newest
 
+    def shutdown(self) -> None:
+        """Close the connection after the answers that it still has to give; uvicorn calls this at the end of a shutdown."""
+        if self.newest is None or self.newest.response_complete:
+            self.transport.close()
+        else:
+            self.newest.keep_alive = False
+
     def _parse_received(self) -> None:
         """Parse what was received until too many requests wait; then stop reading from the client."""
-        late = self.loop.time() > self._limits.read_until
+        late = self._loop.time() > self._limits.read_until
         # A body that a handler is waiting for may still arrive.
         if late and not self._reading_ended and (self.pipeline or not self._in_body):
             self._drop_unfinished_request()
             self._close_after_answers()
         while self._parsed < len(self._received) and not self._reading_ended:
             free = MAX_PIPELINED - len(self.pipeline)
-            if not free or sum(len(cycle.body) for cycle, _ in self.pipeline) > MAX_PIPELINED_BYTES:
+            if not free or sum(one.size for one in self.pipeline) > MAX_PIPELINED_BYTES:
                 self.flow.block_reading()
                 return
             end = end_of_requests(self._received, self._parsed, free)
@@ -152,18 +168,29 @@ class Connection(StrictHttpProtocol):
             # that are unread when the connection closes would make the system drop the answers.
             self.flow.pause_reading()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._current = cycle
-        super()._start_asgi_task(cycle, app)
+    def _begin(self, scope: dict[str, Any], *, keep_alive: bool, expects_continue: bool) -> Exchange:
+        exchange = Exchange(self, scope, keep_alive=keep_alive, expects_continue=expects_continue)
+        if self._has_unanswered():
+            self.flow.pause_reading()
+            self.pipeline.appendleft(exchange)
+        else:
+            self._start(exchange)
+        return exchange
 
-    def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
+    def _start(self, exchange: Exchange) -> None:
+        self._current = exchange
+        task = self._loop.create_task(exchange.run(self._app))
+        self._limits.tasks.add(task)
+        task.add_done_callback(self._limits.tasks.discard)
+
+    def end_exchange(self) -> None:
+        """Go on with the next request after an answer."""
+        self._limits.total_requests += 1
         if self.transport.is_closing():
             self._wait_for_client()
             return
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+            self._start(self.pipeline.pop())
         # Not after each answer: parsing a few lines at a time costs much more.
         if len(self.pipeline) <= MAX_PIPELINED // 2 or self._limits.draining or self._reading_ended:
             self._parse_received()
@@ -186,11 +213,11 @@ class Connection(StrictHttpProtocol):
         self._limits.waiting.pop(self, None)
         self._limits.idle.pop(self, None)
         if not has_unanswered:
-            self._limits.idle[self] = self.loop.time() + IDLE_TIMEOUT
+            self._limits.idle[self] = self._loop.time() + IDLE_TIMEOUT
 
     def _wait_for_client(self) -> None:
         self._limits.idle.pop(self, None)
-        self._limits.waiting.setdefault(self, self.loop.time() + CLIENT_TIMEOUT)
+        self._limits.waiting.setdefault(self, self._loop.time() + CLIENT_TIMEOUT)
 
     def _close(self) -> None:
         """Close when the client has read every answer; it has CLIENT_TIMEOUT seconds for that."""
@@ -200,8 +227,8 @@ class Connection(StrictHttpProtocol):
     def _close_after_answers(self) -> None:
         """Read no further request, and close after the answers that the connection still has to give."""
         self._reading_ended = True
-        if self._has_unanswered():
-            self.cycle.keep_alive = False
+        if self._has_unanswered() and self.newest is not None:
+            self.newest.keep_alive = False
         else:
             self._close()
 
@@ -214,7 +241,7 @@ class Connection(StrictHttpProtocol):
             self._close_after_answers()
             return
         self._reading_ended = True
-        if not (self._in_body and self.cycle.response_started):
+        if not (self._in_body and self.newest and self.newest.response_started):
             body = f"{invalid.problem}\n".encode()
             head = (
                 f"HTTP/1.1 {invalid.status} {HTTPStatus(invalid.status).phrase}\r\n"
@@ -230,6 +257,12 @@ class Connection(StrictHttpProtocol):
             if not self.pipeline:
                 return False
             self.pipeline.popleft()
-            self.cycle = self.pipeline[0][0] if self.pipeline else cast("RequestResponseCycle", self._current)
+            self.newest = self.pipeline[0] if self.pipeline else self._current
             self._in_body = False
         return self._has_unanswered()
+
+
+def _address(transport: asyncio.Transport, name: str) -> tuple[str, int] | None:
+    """Return the address and the port of one end of a connection; None where they have none."""
+    address = transport.get_extra_info(name)
+    return (address[0], address[1]) if isinstance(address, tuple) else None

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
-from litestar.types import Receive
+from litestar.types import Receive, Scope
 
 BODY_TIMEOUT = 10.0
 """Seconds that a body may take to arrive."""
+
+BODY_ARRIVED = "gatepost.body_arrived"
+"""The ASGI extension that a request has once its whole body has arrived: no call of ``receive`` waits for it then."""
 
 _IDENTITY = frozenset({b"", b"identity"})
 _ENCODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress"})
@@ -43,7 +46,7 @@ def body_headers(headers: Iterable[tuple[bytes, bytes]]) -> BodyHeaders:
     return BodyHeaders(length, encoding)
 
 
-async def read_body(receive: Receive, length: int, limit: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, length: int, limit: int) -> bytes:
     """Read the whole body, without decoding it.
 
     ``length`` is the Content-Length, 0 where there is none. Raises BodyTooLarge, TimeoutError or
@@ -51,17 +54,24 @@ async def read_body(receive: Receive, length: int, limit: int) -> bytes:
     """
     if length > limit:
         raise BodyTooLarge
+    # Nearly every body comes with its head; a deadline would cost as much as the decoding of the body.
+    if BODY_ARRIVED in cast("Any", scope).get("extensions", ()):
+        return await _read_pieces(receive, limit)
     async with asyncio.timeout(BODY_TIMEOUT):
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            event = cast("Any", await receive())
-            if event["type"] != "http.request":
-                raise ClientDisconnected
-            chunk = event.get("body", b"")
-            size += len(chunk)
-            if size > limit:
-                raise BodyTooLarge
-            chunks.append(chunk)
-            if not event.get("more_body", False):
-                return b"".join(chunks)
+        return await _read_pieces(receive, limit)
+
+
+async def _read_pieces(receive: Receive, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        event = cast("Any", await receive())
+        if event["type"] != "http.request":
+            raise ClientDisconnected
+        piece = event.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            raise BodyTooLarge
+        pieces.append(piece)
+        if not event.get("more_body", False):
+            return b"".join(pieces)

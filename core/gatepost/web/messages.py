@@ -60,7 +60,7 @@ async def handle_message(
         name, client = _authenticate(services, scope, channel)
         about_body = body_headers(scope["headers"])
         with services.bodies.counting(receive, about_body.length) as counted:
-            body = await _read_body(services, counted, about_body)
+            body = await _read_body(services, scope, counted, about_body)
             answer = await services.acceptance.accept(name, client, channel, body, origin)
             code = Code.ACCEPTED
     except Refused as refusal:
@@ -90,10 +90,12 @@ def _authenticate(services: Services, scope: HTTPScope, channel: Channel) -> tup
         raise
 
 
-async def _read_body(services: Services, receive: Receive, about_body: BodyHeaders) -> bytes:
+async def _read_body(
+    services: Services, scope: HTTPScope, receive: Receive, about_body: BodyHeaders
+) -> bytes:
     limit = services.settings.server.max_body
     try:
-        body = await read_body(receive, about_body.length, limit)
+        body = await read_body(scope, receive, about_body.length, limit)
     except BodyTooLarge:
         # With commas: the log's redaction takes seven digits in a row for a phone number.
         raise Refused(

@@ -45,7 +45,7 @@ class AdminApp:
         """Run the operation; return the status and the body of the answer."""
         name = scope["path"].removeprefix("/")
         try:
-            body = await read_body(receive, body_headers(scope["headers"]).length, MAX_BODY)
+            body = await read_body(scope, receive, body_headers(scope["headers"]).length, MAX_BODY)
             # In a thread, because a directory service may take its time to name a user.
             actor = await asyncio.to_thread(actor_of, scope["client"])
             answer = await self._api.run(name, body, actor)
