@@ -23,7 +23,7 @@ API = Path(uvicorn_api.__file__)
 
 MISSING = object()
 
-NAMES_ELSEWHERE = {"drain", "host", "port", "reload", "run", "server"}
+NAMES_ELSEWHERE = {"host", "port", "reload", "run"}
 """Attributes of uvicorn that are not used; attributes of our own classes have the same names."""
 
 
