@@ -1,7 +1,6 @@
 """A limit on the bytes of all request bodies in memory."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 Receive = Callable[[], Awaitable[Any]]
@@ -24,28 +23,40 @@ class BodyLimit:
         self.used = 0
         """Bytes in memory now."""
 
-    @contextmanager
-    def counting(self, receive: Receive, announced: int) -> Iterator[Receive]:
-        """Yield the ``receive`` of one request; the bytes that it reads count until the block ends.
+    def counting(self, receive: Receive, announced: int) -> "CountedBody":
+        """Return a context whose value is the ``receive`` of one request; the bytes that it reads count until the end.
 
         It raises BodyLimitReached as soon as the limit is passed, and before it reads anything where the
         ``announced`` bytes would pass it.
         """
-        size = 0
+        return CountedBody(self, receive, announced)
 
-        async def counted() -> Any:
-            nonlocal size
-            if self.used + announced - size > self.max_bytes:
-                raise BodyLimitReached
-            event = await receive()
-            chunk = len(event.get("body", b""))
-            size += chunk
-            self.used += chunk
-            if self.used > self.max_bytes:
-                raise BodyLimitReached
-            return event
 
-        try:
-            yield counted
-        finally:
-            self.used -= size
+class CountedBody:
+    """The body of one request, while it counts for a BodyLimit."""
+
+    __slots__ = ("_announced", "_limit", "_receive", "_size")
+
+    def __init__(self, limit: BodyLimit, receive: Receive, announced: int) -> None:
+        self._limit = limit
+        self._receive = receive
+        self._announced = announced
+        self._size = 0
+
+    def __enter__(self) -> Receive:
+        return self._read
+
+    def __exit__(self, *_error: object) -> None:
+        self._limit.used -= self._size
+
+    async def _read(self) -> Any:
+        limit = self._limit
+        if limit.used + self._announced - self._size > limit.max_bytes:
+            raise BodyLimitReached
+        event = await self._receive()
+        piece = len(event.get("body", b""))
+        self._size += piece
+        limit.used += piece
+        if limit.used > limit.max_bytes:
+            raise BodyLimitReached
+        return event

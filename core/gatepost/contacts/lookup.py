@@ -226,19 +226,20 @@ class ContactCache:
 
     def put(self, message_id: str, lookup: LookupResult) -> None:
         """Store the result for a message; it replaces an older one."""
-        self._entries.pop(message_id, None)
-        self.drop_expired(free_entries=1)
-        self._entries[message_id] = (self._clock(), lookup)
-
-    def drop_expired(self, free_entries: int = 0) -> None:
-        """Drop the expired entries, and the oldest until ``free_entries`` are free; has to be called regularly."""
         now = self._clock()
-        while self._entries:
-            oldest = next(iter(self._entries))
-            fresh = self._entries[oldest][0] + self._ttl > now
-            if fresh and len(self._entries) + free_entries <= self._max_entries:
-                break
-            del self._entries[oldest]
+        self._entries.pop(message_id, None)
+        self._drop_oldest(now, self._max_entries - 1)
+        self._entries[message_id] = (now, lookup)
+
+    def drop_expired(self) -> None:
+        """Drop the expired entries; has to be called regularly."""
+        self._drop_oldest(self._clock(), self._max_entries)
+
+    def _drop_oldest(self, now: float, max_entries: int) -> None:
+        """Drop the expired entries, and the oldest until at most ``max_entries`` are left."""
+        entries = self._entries
+        while entries and (len(entries) > max_entries or next(iter(entries.values()))[0] + self._ttl <= now):
+            entries.popitem(last=False)
 
     def take(self, message_id: str) -> LookupResult | None:
         """Remove and return the result for a message; None where there is none or it has expired."""

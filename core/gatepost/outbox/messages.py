@@ -26,9 +26,9 @@ def new_id(seconds: float | None = None) -> str:
     It holds the time, in ``seconds`` since the epoch; None: now.
     """
     milliseconds = time.time_ns() // 1_000_000 if seconds is None else round(seconds * 1000)
-    bits = milliseconds << 80 | int.from_bytes(os.urandom(10))
-    digits = f"{bits & ~(0xF000 << 64) & ~(0xC000 << 48) | 0x7000 << 64 | 0x8000 << 48:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = (milliseconds.to_bytes(6) + os.urandom(10)).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def key(message: NewMessage) -> Key:

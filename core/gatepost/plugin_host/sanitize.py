@@ -104,18 +104,21 @@ def copy_contact(contact: object) -> Contact:
     if not isinstance(contact, Contact):
         raise InvalidResult(f"returned {type_name(contact)} instead of a Contact")
     mapping: object = contact.attributes
-    if not isinstance(mapping, Mapping):
+    if type(mapping) is not dict and not isinstance(mapping, Mapping):
         raise InvalidResult("returned a Contact whose attributes are not a mapping")
     if len(mapping) > MAX_ATTRIBUTES:
         raise InvalidResult(f"returned a Contact with more than {MAX_ATTRIBUTES} attributes")
     attributes: dict[Any, Any] = dict(mapping)
-    addresses: list[object] = [value for value in (contact.email, contact.phone) if value is not None]
-    texts: list[object] = [contact.blocked, *attributes, *attributes.values()]
-    texts += [value.reveal() if isinstance(value, Secret) else None for value in addresses]
-    for text in texts:
-        if not isinstance(text, str):
-            raise InvalidResult("returned a Contact with values of the wrong type")
-    if sum(len(name) + len(value) for name, value in attributes.items()) > MAX_ATTRIBUTES_LENGTH:
+    length = 0
+    is_valid = isinstance(contact.blocked, str) and _is_address(contact.email) and _is_address(contact.phone)
+    for name, value in attributes.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            is_valid = False
+            break
+        length += len(name) + len(value)
+    if not is_valid:
+        raise InvalidResult("returned a Contact with values of the wrong type")
+    if length > MAX_ATTRIBUTES_LENGTH:
         raise InvalidResult(
             f"returned a Contact with more than {MAX_ATTRIBUTES_LENGTH:,} characters of attributes"
         )
@@ -126,6 +129,10 @@ def copy_contact(contact: object) -> Contact:
     # Never empty: a reason of which nothing is left still blocks the user. It goes to Smartico, with code 13.
     reason = clean_text(blocked, MAX_CODE_LENGTH, copy) or BLOCKED
     return msgspec.structs.replace(copy, blocked=reason)
+
+
+def _is_address(value: object) -> bool:
+    return value is None or (isinstance(value, Secret) and isinstance(value.reveal(), str))
 
 
 def copy_contacts(

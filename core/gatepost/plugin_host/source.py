@@ -31,14 +31,22 @@ class Source:
     """The lookups of one instance. Each raises Unavailable, and nothing else."""
 
     def __init__(
-        self, runner: HookRunner, calls: hookspecs.Hooks, hooks: Collection[str], *, in_memory: bool
+        self,
+        runner: HookRunner,
+        calls: hookspecs.Hooks,
+        hooks: Collection[str],
+        find_in_memory: Callable[..., object] | None,
     ) -> None:
-        """``hooks`` are the names of the hooks that the plugin implements."""
+        """``hooks`` are the names of the hooks that the plugin implements.
+
+        ``find_in_memory`` is its ``find_contact`` where that answers at once, from memory; else None.
+        """
         self._runner = runner
         self._calls = calls
-        self.in_memory = in_memory
+        self._find_in_memory = find_in_memory
+        self.in_memory = find_in_memory is not None
         """Whether the plugin answers at once, from memory."""
-        self.finds_many = "find_contacts" in hooks and not in_memory
+        self.finds_many = "find_contacts" in hooks and not self.in_memory
         """Whether the plugin can look several users up at once."""
         self.finds_users = "find_user" in hooks
         """Whether the plugin knows whose a number or an address is."""
@@ -53,17 +61,15 @@ class Source:
         """Look a user up within ``timeout`` seconds.
 
         Raises Unavailable, and nothing else. A source that answers from memory is called directly, without
-        a task and without a deadline.
+        pluggy, which would take as long as the source, and without a task and a deadline.
         """
-        if self.in_memory:
-            in_memory = cast("hookspecs.MemorySource", self._calls)
-
-            def find_in_memory() -> Contact | None:
-                return _copy_found(in_memory.find_contact(ext_user_id=ext_user_id))
-
+        if find_in_memory := self._find_in_memory:
             contact = self._found(
                 self._runner.run_sync(
-                    "find_contact", find_in_memory, (Unavailable,), copy_error=sanitize.copy_send_error
+                    "find_contact",
+                    lambda: _copy_found(find_in_memory(ext_user_id=ext_user_id)),
+                    (Unavailable,),
+                    copy_error=sanitize.copy_send_error,
                 ),
                 (ext_user_id,),
             )

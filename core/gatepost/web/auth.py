@@ -91,7 +91,7 @@ class Authenticator:
                 "the client address is not in the allow_ips of any client; "
                 "behind a proxy, server.trusted_proxies must list the proxy",
             )
-        values = [value for name, value in headers if name.lower() == b"authorization"]
+        values = [value for name, value in headers if len(name) == 13 and name.lower() == b"authorization"]
         if len(values) > 1:
             raise Refused(Code.WRONG_AUTHORIZATION, "the request has more than one Authorization header")
         # Spaces around a header's value do not belong to it (RFC 9110, 5.5); the parser keeps the trailing ones.
