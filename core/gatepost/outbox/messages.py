@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select
 
 from gatepost.outbox import counters, limits, statistics, suppressions
 from gatepost.outbox.forgotten_users import User
+from gatepost.outbox.new_rows import NewRows
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import QueueName, add_queues
 from gatepost.outbox.records import Limit, NewMessage, Queue, StoredMessage
@@ -18,6 +19,27 @@ from gatepost.outbox.transaction import Transaction, dialect_pair
 
 Key = tuple[str, str, str]
 """Client, channel and uid: what identifies a message to its client."""
+
+
+_MESSAGES = NewRows(
+    messages,
+    (
+        *("id", "client", "channel", "uid", "queue", "country", "fingerprint", "ext_user_id", "preview"),
+        *("callback_url", "due_at", "created_at", "expires_at"),
+    ),
+    {
+        **{
+            "state": State.QUEUED.value,
+            "attempt": 0,
+            "holder": "",
+            "lost_answers": 0,
+            "passed": "",
+            "deaths": 0,
+        },
+        **{"instance": "", "reason": "", "code": ""},
+    },
+)
+_CONTENTS = NewRows(contents, ("message_id", "content"))
 
 
 def new_id(seconds: float | None = None) -> str:
@@ -46,7 +68,9 @@ def put(
     limit is reached. ``known_queues`` are the queues that this process knows; others are added.
     """
     reasons = suppressions.find_reasons(tx, (_user(message) for message in new if not message.preview))
-    suppressed = {message.id for message in new if not message.preview and _user(message) in reasons}
+    suppressed = reasons and {
+        message.id for message in new if not message.preview and _user(message) in reasons
+    }
     by_key: dict[Key, NewMessage] = {}
     for message in new:
         if message.id not in suppressed:
@@ -88,55 +112,52 @@ def _insert(
     """Insert the messages whose key is not known, with their contents; count them; return what is now stored."""
     if not by_key:
         return {}
-    rows = [_row(tx, message, _queue(queues, message).id) for message in by_key.values()]
-    stored = {one: StoredMessage(message.id, message.fingerprint) for one, message in by_key.items()}
-    inserted_ids = tx.insert_new_ids(messages, rows)
-    inserted = list(by_key.values())
-    if len(inserted_ids) < len(rows):
+    new = list(by_key.values())
+    encrypt, fingerprint = tx.policy.content_keys.encrypt, tx.policy.content_keys.fingerprint
+    now = tx.now
+    rows = [
+        (
+            message.id,
+            message.client,
+            message.channel.value,
+            message.uid,
+            _queue(queues, message).id,
+            message.country,
+            fingerprint(message.fingerprint),
+            message.ext_user_id,
+            message.preview,
+            message.callback_url,
+            now,
+            now,
+            tx.after(message.lifetime),
+        )
+        for message in new
+    ]
+    inserted_ids = tx.insert_new_ids(_MESSAGES, rows)
+    if len(inserted_ids) == len(new):
+        stored = {one: StoredMessage(message.id, message.fingerprint) for one, message in by_key.items()}
+    else:
         stored = _find_by_key(tx, list(by_key))
-        inserted = [message for message in inserted if message.id in inserted_ids]
-    if inserted:
-        encrypt = tx.policy.content_keys.encrypt
-        tx.insert_new(contents, [{"message_id": m.id, "content": encrypt(m.id, m.content)} for m in inserted])
+        new = [message for message in new if message.id in inserted_ids]
+    if new:
+        tx.insert_new_ids(_CONTENTS, [(message.id, encrypt(message.id, message.content)) for message in new])
+        _count(tx, queues, new)
+    return stored
+
+
+def _count(tx: Transaction, queues: Mapping[QueueName, Queue], inserted: Sequence[NewMessage]) -> None:
     for client, amount in Counter(message.client for message in inserted).items():
         counters.add(tx, counters.queued(client), amount)
     for message in inserted:
-        limits.count(tx, message.limits)
-        queue = _queue(queues, message).id
-        statistics.add(tx, statistics.STORED, created_at=tx.now, queue=queue, country=message.country)
-    return stored
+        if message.limits:
+            limits.count(tx, message.limits)
+    places = Counter((_queue(queues, message).id, message.country) for message in inserted)
+    for (queue, country), amount in places.items():
+        statistics.add(tx, statistics.STORED, created_at=tx.now, queue=queue, country=country, amount=amount)
 
 
 def _queue(queues: Mapping[QueueName, Queue], message: NewMessage) -> Queue:
     return queues[message.channel, message.route, message.client]
-
-
-def _row(tx: Transaction, message: NewMessage, queue: int) -> dict[str, object]:
-    return {
-        "id": message.id,
-        "client": message.client,
-        "channel": message.channel.value,
-        "uid": message.uid,
-        "queue": queue,
-        "country": message.country,
-        "fingerprint": tx.policy.content_keys.fingerprint(message.fingerprint),
-        "ext_user_id": message.ext_user_id,
-        "preview": message.preview,
-        "callback_url": message.callback_url,
-        "state": State.QUEUED.value,
-        "due_at": tx.now,
-        "created_at": tx.now,
-        "expires_at": tx.after(message.lifetime),
-        "ended_at": None,
-        "attempt": 0,
-        "holder": "",
-        "lost_answers": 0,
-        "passed": "",
-        "deaths": 0,
-        "instance": "",
-        "reason": "",
-        "code": "",
-    }
 
 
 def find(tx: Transaction, requests: Sequence[tuple[Key, str]]) -> list[StoredMessage | None]:

@@ -178,6 +178,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self.engine = _engine(path)
+        self._connection: Connection | None = None
         self._file = path
         self._wal = _beside(path, "-wal")
         self._wal_state: tuple[int, int] = 0, 0
@@ -191,8 +192,11 @@ class SqliteDatabase:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
     def _transact(self, work: Callable[[Connection], Result]) -> Result:
-        with self.engine.begin() as connection:
-            return work(connection)
+        # Always the same one: to take it from the pool and give it back took twice as long as to begin and commit.
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        with self._connection.begin():
+            return work(self._connection)
 
     async def purge_wal(self) -> None:
         """Empty the WAL when nothing was written for WAL_PURGE_DELAY seconds: erased contents are in it.
@@ -234,8 +238,13 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Close the connection and end the thread."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.engine.dispose)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self.engine.dispose()
 
 
 def _engine(path: Path) -> Engine:

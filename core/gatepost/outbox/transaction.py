@@ -14,6 +14,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from gatepost.outbox.new_rows import MAX_PARAMETERS, NewRows
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.records import NewStatus, Policy
 
@@ -27,9 +28,6 @@ Record: TypeAlias = Any
 
 MAX_IDS = 500
 """Ids of one statement."""
-
-MAX_PARAMETERS = 32_766
-"""Parameters of one SQLite statement: the limit of SQLite itself, which Debian's build raises to 250,000."""
 
 
 class DialectPair(NamedTuple):
@@ -160,18 +158,26 @@ class Transaction:
             return len(self.connection.execute(insert, list(rows)).all())
         return self.execute_many(insert, rows)
 
-    def insert_new_ids(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> Collection[str]:
-        """Insert the rows that collide with no other, into a table with the key ``id``; return their ids."""
+    def insert_new_ids(self, table: NewRows, rows: Sequence[Sequence[Any]]) -> Collection[str]:
+        """Insert the rows that collide with no other; return their ids, which are the first values of the rows."""
         if self.on_postgresql:
             # The same rows may be there from this very work, if it is repeated after a lost connection.
-            return set(self.connection.execute(_insert_new(table, postgresql=True), list(rows)).scalars())
-        ids = [row["id"] for row in rows]
-        if self.insert_new(table, rows) == len(rows):
+            arrays = tuple(map(list, zip(*rows, strict=True)))
+            return set(self.connection.exec_driver_sql(table.postgresql, arrays).scalars())
+        ids = [row[0] for row in rows]
+        count = sum(
+            self.connection.exec_driver_sql(
+                table.sqlite(len(part)), tuple(chain.from_iterable(part))
+            ).rowcount
+            for part in table.parts(rows)
+        )
+        if count == len(rows):
             return ids
+        key = table.table.c[table.names[0]]
         return {
             one
             for chunk in id_chunks(ids)
-            for one in self.connection.execute(select(table.c.id).where(one_of(table.c.id, chunk))).scalars()
+            for one in self.connection.execute(select(key).where(one_of(key, chunk))).scalars()
         }
 
     def add_up(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

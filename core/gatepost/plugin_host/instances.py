@@ -84,7 +84,9 @@ class Instance:
         if problems := [*find_problems(plugin, found)]:
             raise self._refused(problems)
         self._runner = HookRunner(self.name, self.package)
-        plain = [one.function for one in found["find_contact"] if not inspect.iscoroutinefunction(one.function)]
+        plain = [
+            one.function for one in found["find_contact"] if not inspect.iscoroutinefunction(one.function)
+        ]
         self.as_source = Source(self._runner, self._calls, self.hooks, plain[0] if plain else None)
         """The plugin as a contact source; of no use where it is none."""
         self.reports = ReportChecker(self._runner)
