@@ -129,6 +129,7 @@ class GroupCommit:
         self._database = database
         self._begin = begin
         self.failure = failure
+        self._loop = asyncio.get_running_loop()
         self._pending: list[_Call[Any, Any]] = []
         self._call_arrived = asyncio.Event()
         self._failed_at: dict[Work[Any, Any], float] = {}
@@ -156,9 +157,10 @@ class GroupCommit:
             raise self.failure.result()
         if len(self._pending) >= MAX_PENDING:
             raise StoreBusy("too many calls are waiting for the store")
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Result] = self._loop.create_future()
         self._pending.append(_Call(work, item, future))
-        self._call_arrived.set()
+        if len(self._pending) == 1:
+            self._call_arrived.set()
         return await future
 
     async def close(self) -> None:
@@ -220,10 +222,14 @@ class GroupCommit:
                 )
         else:
             self._committed(transaction)
-            for call, result in zip(batch, results, strict=True):
-                self._failed_at.pop(call.work, None)
-                if not call.future.done():
-                    call.future.set_result(result)
+            self._resolve(batch, results)
+
+    def _resolve(self, batch: Sequence[_Call[Any, Any]], results: Sequence[Any]) -> None:
+        for work in {call.work for call in batch}:
+            self._failed_at.pop(work, None)
+        for call, result in zip(batch, results, strict=True):
+            if not call.future.done():
+                call.future.set_result(result)
 
     async def _after_connection_loss(
         self, error: ConnectionLost, batch: Sequence[_Call[Any, Any]], *, may_repeat: bool

@@ -28,15 +28,15 @@ _MESSAGES = NewRows(
         *("callback_url", "due_at", "created_at", "expires_at"),
     ),
     {
-        **{
-            "state": State.QUEUED.value,
-            "attempt": 0,
-            "holder": "",
-            "lost_answers": 0,
-            "passed": "",
-            "deaths": 0,
-        },
-        **{"instance": "", "reason": "", "code": ""},
+        "state": State.QUEUED.value,
+        "attempt": 0,
+        "holder": "",
+        "lost_answers": 0,
+        "passed": "",
+        "deaths": 0,
+        "instance": "",
+        "reason": "",
+        "code": "",
     },
 )
 _CONTENTS = NewRows(contents, ("message_id", "content"))

@@ -29,13 +29,13 @@ class NewRows:
         self.names = names
         columns = ", ".join([*names, *constants])
         values = [*map(_literal, constants.values())]
-        self._begin = f"INSERT INTO {table.name} ({columns}) VALUES "
+        self._begin = f"INSERT INTO {table.name} ({columns}) VALUES "  # noqa: S608  names and constants of this package
         self._row = f"({', '.join(['?'] * len(names) + values)})"
         arrays = ", ".join(
             f"${place}::{_postgresql_type(table, name)}[]" for place, name in enumerate(names, start=1)
         )
         self.postgresql = (
-            f"INSERT INTO {table.name} ({columns}) SELECT {', '.join([*names, *values])} "
+            f"INSERT INTO {table.name} ({columns}) SELECT {', '.join([*names, *values])} "  # noqa: S608  as above
             f"FROM unnest({arrays}) AS new ({', '.join(names)}) ON CONFLICT DO NOTHING RETURNING {names[0]}"
         )
         """For PostgreSQL, with the values of each column as one array: the same statement for any number of rows."""

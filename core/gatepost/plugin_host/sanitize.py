@@ -110,7 +110,8 @@ def copy_contact(contact: object) -> Contact:
         raise InvalidResult(f"returned a Contact with more than {MAX_ATTRIBUTES} attributes")
     attributes: dict[Any, Any] = dict(mapping)
     length = 0
-    is_valid = isinstance(contact.blocked, str) and _is_address(contact.email) and _is_address(contact.phone)
+    reason: object = contact.blocked
+    is_valid = isinstance(reason, str) and _is_address(contact.email) and _is_address(contact.phone)
     for name, value in attributes.items():
         if not (isinstance(name, str) and isinstance(value, str)):
             is_valid = False
