@@ -45,9 +45,8 @@ _PRAGMAS = (
     f"busy_timeout={BUSY_TIMEOUT}",
     "temp_store=MEMORY",
     "cache_size=-8192",
-    # Deleted data are overwritten in the database file, so that erased contents do not stay in free pages. It costs no
-    # measurable CPU, and as many more bytes in the WAL as the content had. The WAL itself keeps old pages until it is
-    # overwritten, is truncated (see ``purge_wal``) or the store is closed.
+    # Erased contents are overwritten in the database file, at no measurable CPU and as many more bytes in the WAL. The
+    # WAL itself keeps old pages until it is overwritten, is truncated (see ``purge_wal``) or the store is closed.
     "secure_delete=ON",
     f"journal_size_limit={_MAX_WAL_BYTES}",
 )
@@ -127,12 +126,10 @@ def _try_lock(descriptor: int) -> bool:
     Tried several times, because ``is_held`` in another process has the lock for an instant.
     """
     for _ in range(20):
-        try:
+        with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.005)
-        else:
             return True
+        time.sleep(0.005)
     return False
 
 
@@ -193,10 +190,9 @@ class SqliteDatabase:
 
     def _transact(self, work: Callable[[Connection], Result]) -> Result:
         # Always the same one: to take it from the pool and give it back took twice as long as to begin and commit.
-        if self._connection is None:
-            self._connection = self.engine.connect()
-        with self._connection.begin():
-            return work(self._connection)
+        self._connection = connection = self._connection or self.engine.connect()
+        with connection.begin():
+            return work(connection)
 
     async def purge_wal(self) -> None:
         """Empty the WAL when nothing was written for WAL_PURGE_DELAY seconds: erased contents are in it.
@@ -242,7 +238,7 @@ class SqliteDatabase:
         self._thread.shutdown()
 
     def _close(self) -> None:
-        if self._connection is not None:
+        if self._connection:
             self._connection.close()
         self.engine.dispose()
 
