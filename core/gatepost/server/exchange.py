@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, Protocol
 
 from gatepost.observe import logs
@@ -14,6 +15,7 @@ MAX_BUFFERED = 64 * 1024
 
 Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
+"""Names and values; ASGI's names are in lower case."""
 
 _STATUS_LINES = {one.value: b"HTTP/1.1 %d %b" % (one.value, one.phrase.encode()) for one in HTTPStatus}
 _WITHOUT_BODY = frozenset({204, 304})
@@ -136,17 +138,15 @@ class Exchange:
 
     def _begin_answer(self, status: int, headers: Headers) -> None:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
-        lines += [b"%b: %b" % header for header in self._connection.default_headers]
         has_length = False
-        for name, value in headers:
-            match name.lower():
-                case b"content-length":
-                    self._left, has_length = int(value), True
-                case b"connection":
-                    self.keep_alive = self.keep_alive and b"close" not in value.lower()
-                    continue
-                case b"transfer-encoding":
-                    continue
+        for name, value in chain(self._connection.default_headers, headers):
+            if name == b"content-length":
+                self._left, has_length = int(value), True
+            elif name == b"connection":
+                self.keep_alive = self.keep_alive and b"close" not in value.lower()
+                continue
+            elif name == b"transfer-encoding":
+                continue
             lines.append(b"%b: %b" % (name, value))
         if self.scope["method"] == "HEAD":
             self._left = 0
