@@ -15,10 +15,10 @@ from gatepost.testing.process import GatewayProcess
 
 CONNECTIONS = 64
 
-RATIO_GOAL = 0.65
+RATIO_GOAL = 0.85
 """Throughput and CPU, as a share of the no-op's."""
 
-P99_GOAL = 50.0
+P99_GOAL = 25.0
 """Milliseconds."""
 
 SLOW_DISK_GOAL = 1000.0
