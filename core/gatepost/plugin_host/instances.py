@@ -4,7 +4,6 @@ An Instance keeps the plugin's side of the contract, whatever the plugin does: a
 right type and is redacted, and an error is one of those that the hook may raise.
 """
 
-import inspect
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -84,10 +83,8 @@ class Instance:
         if problems := [*find_problems(plugin, found)]:
             raise self._refused(problems)
         self._runner = HookRunner(self.name, self.package)
-        plain = [
-            one.function for one in found["find_contact"] if not inspect.iscoroutinefunction(one.function)
-        ]
-        self.as_source = Source(self._runner, self._calls, self.hooks, plain[0] if plain else None)
+        finders = [one.function for one in found["find_contact"]]
+        self.as_source = Source(self._runner, self._calls, self.hooks, *finders)
         """The plugin as a contact source; of no use where it is none."""
         self.reports = ReportChecker(self._runner)
 

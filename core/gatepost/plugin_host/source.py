@@ -1,9 +1,10 @@
 """A plugin instance as a contact source. What it returns is copied and checked, and comes in time."""
 
+import inspect
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 from gatepost import hookspecs
@@ -35,16 +36,16 @@ class Source:
         runner: HookRunner,
         calls: hookspecs.Hooks,
         hooks: Collection[str],
-        find_in_memory: Callable[..., object] | None,
+        find_contact: Callable[..., Any] | None = None,
     ) -> None:
         """``hooks`` are the names of the hooks that the plugin implements.
 
-        ``find_in_memory`` is its ``find_contact`` where that answers at once, from memory; else None.
+        ``find_contact`` is that hook; where it is a plain function it answers at once, from memory.
         """
         self._runner = runner
         self._calls = calls
-        self._find_in_memory = find_in_memory
-        self.in_memory = find_in_memory is not None
+        self._find_in_memory = None if inspect.iscoroutinefunction(find_contact) else find_contact
+        self.in_memory = self._find_in_memory is not None
         """Whether the plugin answers at once, from memory."""
         self.finds_many = "find_contacts" in hooks and not self.in_memory
         """Whether the plugin can look several users up at once."""
