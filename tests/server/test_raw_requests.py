@@ -400,8 +400,9 @@ def test_the_unread_rest_of_a_body_is_not_parsed_as_a_request(line):
     assert answer_to(line, SMUGGLED_REQUEST + request(body=b"")).code == 5
 
 
-def test_expect_continue_is_answered(line):
-    head = request("/email", b"Expect: 100-continue", body=b"").replace(b"Length: 0", b"Length: 2")
+@pytest.mark.parametrize("others", [[], [b"Expect: other"]])
+def test_expect_continue_is_answered(line, others):
+    head = request("/email", b"Expect: 100-continue", *others, body=b"").replace(b"Length: 0", b"Length: 2")
     line.send(head)
     assert line._socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert answer_to(line, b"{}").code == 5

@@ -35,12 +35,12 @@ def end_of_requests(data: bytes, begin: int, count: int) -> int:
     Each request has at least one line and MIN_REQUEST_BYTES bytes. So both ``count`` lines and ``count`` times
     MIN_REQUEST_BYTES are safe, and the longer of the two pieces is used.
     """
-    if data.count(b"\n", begin) < count:
-        return len(data)
     by_size = min(begin + count * MIN_REQUEST_BYTES, len(data))
     end = begin
     for _ in range(count):
         end = data.find(b"\n", end) + 1
+        if not end:
+            return len(data)
     return max(end, by_size)
 
 
@@ -140,8 +140,8 @@ class StrictHttpProtocol(asyncio.Protocol):
                 value = _INVALID_HOST
         elif name == b"transfer-encoding":
             self._has_coding = self._has_coding or value.lower() != b"chunked"
-        elif name == b"expect":
-            self._expects_continue = value.lower() == b"100-continue"
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self._expects_continue = True
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
