@@ -270,7 +270,7 @@ async def test_few_of_many_pipelined_large_bodies_wait(short_timeout, limits, ad
 
     def recorded(self):
         parse_received(self)
-        waiting.append(sum(one.size for one in self.pipeline))
+        waiting.append(sum(len(one.body) for one in self.pipeline))
 
     monkeypatch.setattr(Connection, "_parse_received", recorded)
     requests = request("/nowhere", body=b"x" * 60_000) * 40

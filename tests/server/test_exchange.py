@@ -1,6 +1,7 @@
 """What an ASGI application sends becomes one valid answer."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
@@ -91,12 +92,35 @@ async def test_a_control_character_in_a_header_makes_the_answer_a_500(value):
     assert owner.transport.is_closed
 
 
+async def test_an_answer_of_an_invalid_head_leaves_nothing_in_the_500():
+    owner = await answered(start((b"x-text", b"a\nb")), piece(b"ok"))
+
+    head, _, body = b"".join(owner.transport.written).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 500 ")
+    assert b"content-length: 0" in head
+    assert body == b""
+
+
 @pytest.mark.parametrize("body", [b"o", b"okay"])
 async def test_a_body_of_another_length_than_stated_closes_the_connection(body):
     owner = await answered(start((b"content-length", b"2")), piece(body))
 
     assert owner.transport.is_closed
     assert owner.transport.written == []
+
+
+async def test_a_body_in_tiny_pieces_takes_little_more_memory_than_its_bytes():
+    exchange = Exchange(Owner(), {}, keep_alive=True, expects_continue=False)
+    pieces = (number.to_bytes(2) for number in range(20_000))
+    tracemalloc.start()
+    try:
+        for piece_of_body in pieces:
+            exchange.add(piece_of_body)
+        memory, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert memory < 3 * 40_000
 
 
 async def test_an_application_that_answers_nothing_gets_a_500():

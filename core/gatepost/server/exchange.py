@@ -50,11 +50,10 @@ class Exchange:
         """Whether the client has closed the connection."""
         self.response_started = False
         self.response_complete = False
-        self.size = 0
-        """Bytes of the body that the application has not taken yet."""
+        self.body = bytearray()
+        """What has arrived of the request's body and the application has not taken yet."""
         self._connection = connection
         self._expects_continue = expects_continue
-        self._body: list[bytes] = []
         self._more_body = True
         self._is_taken = False
         """Whether the application has the whole body."""
@@ -85,9 +84,8 @@ class Exchange:
         """Take a piece of the request's body."""
         if self.response_complete:
             return
-        self._body.append(piece)
-        self.size += len(piece)
-        if self.size > MAX_BUFFERED:
+        self.body += piece
+        if len(self.body) > MAX_BUFFERED:
             self._connection.flow.pause_reading()
         self._wake()
 
@@ -113,8 +111,8 @@ class Exchange:
             self._expects_continue = False
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self.disconnected or self.response_complete):
-            if self._body or not (self._more_body or self._is_taken):
-                body, self._body, self.size = b"".join(self._body), [], 0
+            if self.body or not (self._more_body or self._is_taken):
+                body, self.body = bytes(self.body), bytearray()
                 self._is_taken = not self._more_body
                 return {"type": "http.request", "body": body, "more_body": self._more_body}
             flow.resume_reading()
@@ -138,25 +136,23 @@ class Exchange:
 
     def _begin_answer(self, status: int, headers: Headers) -> None:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
-        has_length = False
+        length: int | None = None
         for name, value in chain(self._connection.default_headers, headers):
             if name == b"content-length":
-                self._left, has_length = int(value), True
+                length = int(value)
             elif name == b"connection":
                 self.keep_alive = self.keep_alive and b"close" not in value.lower()
                 continue
             elif name == b"transfer-encoding":
                 continue
             lines.append(b"%b: %b" % (name, value))
-        if self.scope["method"] == "HEAD":
-            self._left = 0
-        elif not has_length and status not in _WITHOUT_BODY:
-            self._is_chunked = True
+        is_chunked = length is None and status not in _WITHOUT_BODY and self.scope["method"] != "HEAD"
+        if is_chunked:
             lines.append(b"transfer-encoding: chunked")
         head = b"\r\n".join(lines)
         if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
             raise RuntimeError("a header of the answer has a control character")
-        self._head = head
+        self._head, self._left, self._is_chunked = head, length or 0, is_chunked
         self.response_started = True
         self._expects_continue = False
 

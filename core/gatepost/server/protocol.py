@@ -148,7 +148,7 @@ class Connection(StrictHttpProtocol):
             self._close_after_answers()
         while self._parsed < len(self._received) and not self._reading_ended:
             free = MAX_PIPELINED - len(self.pipeline)
-            if not free or sum(one.size for one in self.pipeline) > MAX_PIPELINED_BYTES:
+            if not free or sum(len(one.body) for one in self.pipeline) > MAX_PIPELINED_BYTES:
                 self.flow.block_reading()
                 return
             end = end_of_requests(self._received, self._parsed, free)
