@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
 
 from claiming import claim_callbacks, claim_due, finish_callback
 from gatepost.errors import ConfigError, StoreBusy
@@ -372,6 +373,27 @@ async def test_a_store_of_a_newer_gatepost_is_refused_and_not_changed(tmp_path):
     with engine.begin() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
     engine.dispose()
+
+
+async def test_a_commit_that_fails_does_not_keep_the_next_from_beginning(tmp_path):
+    database = sqlite.SqliteDatabase(tmp_path / "a.db")
+
+    def refer_to_nothing(connection):
+        for statement in (
+            "CREATE TABLE owners (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE things (owner REFERENCES owners DEFERRABLE INITIALLY DEFERRED)",
+            "INSERT INTO things VALUES (1)",
+        ):
+            connection.execute(text(statement))
+
+    with database.engine.connect() as connection:
+        connection.connection.dbapi_connection.execute("PRAGMA foreign_keys=ON")
+    with pytest.raises(IntegrityError):
+        await database.transact(refer_to_nothing)
+
+    tables = await database.transact(lambda one: one.execute(text("SELECT name FROM sqlite_master")).all())
+    await database.close()
+    assert tables == []
 
 
 async def test_a_write_ahead_log_without_a_file_status_is_ignored(tmp_path):

@@ -73,10 +73,8 @@ class FileLock:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise _no_lock(self.path, "is a symbolic link") from None
-            problem = (
-                f"{self.path} can't be created ({error.strerror}): the gateway's user needs write access"
-            )
-            raise ConfigError([Fault("store.url", problem)]) from None
+            problem = f"can't be created ({error.strerror}): the gateway's user needs write access"
+            raise ConfigError([Fault("store.url", f"{self.path} {problem}")]) from None
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             os.close(descriptor)
@@ -121,10 +119,7 @@ class FileLock:
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Lock the file; return False when another process has it.
-
-    Tried several times, because ``is_held`` in another process has the lock for an instant.
-    """
+    """Lock the file; return False when another process has it for longer than ``is_held`` takes."""
     for _ in range(20):
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,8 +186,14 @@ class SqliteDatabase:
     def _transact(self, work: Callable[[Connection], Result]) -> Result:
         # Always the same one: to take it from the pool and give it back took twice as long as to begin and commit.
         self._connection = connection = self._connection or self.engine.connect()
-        with connection.begin():
-            return work(connection)
+        try:
+            with connection.begin():
+                return work(connection)
+        except BaseException:
+            # The pool rolls back what a failed commit has left open; without that, no transaction could begin again.
+            connection.close()
+            self._connection = None
+            raise
 
     async def purge_wal(self) -> None:
         """Empty the WAL when nothing was written for WAL_PURGE_DELAY seconds: erased contents are in it.
@@ -256,10 +257,8 @@ def _engine(path: Path) -> Engine:
     def _prepare(connection: Any, _record: object) -> None:
         # Transactions are begun below: the driver on its own leaves reads and DDL outside of them.
         connection.isolation_level = None
-        cursor = connection.cursor()
         for pragma in _PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+            connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
