@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote_plus
 
 import msgspec
-import yarl
 
 from gatepost.config.networks import Address, Network, parse_address
 from gatepost.errors import ConfigError, Fault, GatepostError
@@ -69,18 +68,16 @@ class CallbackUrl(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"<CallbackUrl {self.host}:{self.port}>"
 
-    def with_parameters(self, parameters: Mapping[str, str]) -> yarl.URL:
-        """Return the URL with these parameters at its end; they replace those of the same names."""
+    def target_with(self, parameters: Mapping[str, str]) -> str:
+        """Return path and query with these parameters at the end; they replace those of the same names."""
         others = [
             part
             for part in (self.query.split("&") if self.query else ())
             if unquote_plus(part.partition("=")[0]) not in parameters
         ]
         added = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items()]
-        host = f"[{self.host}]" if ":" in self.host else self.host
         query = "&".join([*others, *added])
-        text = f"{self.scheme}://{host}:{self.port}{self.path}" + (f"?{query}" if query else "")
-        return yarl.URL(text, encoded=True)
+        return f"{self.path}?{query}" if query else self.path
 
 
 class CallbackUrlPolicy:

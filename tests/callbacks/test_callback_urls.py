@@ -5,11 +5,9 @@ import ipaddress
 import re
 import ssl
 from contextlib import asynccontextmanager
-from socket import AF_INET, AF_INET6
 
 import pytest
 import trustme
-from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -308,10 +306,8 @@ def test_an_unusable_entry_is_a_fault_of_the_config(entry):
     ],
 )
 def test_parameters_are_added_and_the_rest_is_unchanged(url, expected):
-    called = (
-        CallbackUrlPolicy(LISTED, allow_private=False).check(url).with_parameters({"type": "a b", "x": "ü"})
-    )
-    assert called.raw_path_qs == expected.replace("a+b", "a%20b").replace("ü", "%C3%BC")
+    sent = CallbackUrlPolicy(LISTED, allow_private=False).check(url).target_with({"type": "a b", "x": "ü"})
+    assert sent == expected.replace("a+b", "a%20b").replace("ü", "%C3%BC")
 
 
 NOT_PUBLIC = [
@@ -355,26 +351,19 @@ def test_an_ipv4_address_inside_an_ipv6_address_is_judged_as_itself(address):
     assert verdict <= address.is_global
 
 
-class ListResolver(AbstractResolver):
+class ListResolver:
     """A resolver with a list of answers, one for each query; the last answer is repeated."""
 
     def __init__(self, *answers):
         self._answers = list(answers)
         self.queries = []
 
-    async def resolve(self, host, port=0, family=AF_INET):
+    async def __call__(self, host):
         self.queries.append(host)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return [
-            {"hostname": host, "host": a, "port": port, "family": AF_INET6 if ":" in a else AF_INET}
-            | {"proto": 0, "flags": 0}
-            for a in answer
-        ]
-
-    async def close(self):
-        pass
+        return answer
 
 
 class Host:
@@ -456,7 +445,7 @@ async def failure(client, target, query=None):
 
 
 async def test_a_call_goes_to_the_resolved_address_with_the_right_name(tls_host, trusting_context):
-    async with CallbackClient(resolver=ListResolver(["127.0.0.1"]), tls=trusting_context) as client:
+    async with CallbackClient(resolve=ListResolver(["127.0.0.1"]), tls=trusting_context) as client:
         target = private_url(f"https://cb.example:{tls_host.port}/a/../%7e?x=[1]&status=old")
         answer = await client.get(target, {"status": "delivered", "api_key": "s&k"})
     assert (answer.status, answer.body) == (200, b"ok")
@@ -469,10 +458,10 @@ async def test_a_call_goes_to_the_resolved_address_with_the_right_name(tls_host,
 
 
 async def test_a_wrong_certificate_ends_the_call(tls_host, trusting_context):
-    async with CallbackClient(resolver=ListResolver(["127.0.0.1"]), tls=trusting_context) as client:
+    async with CallbackClient(resolve=ListResolver(["127.0.0.1"]), tls=trusting_context) as client:
         other = private_url(f"https://other.example:{tls_host.port}/", ("other.example",))
         assert (await failure(client, other)).kind == "tls"
-    async with CallbackClient(resolver=ListResolver(["127.0.0.1"])) as client:
+    async with CallbackClient(resolve=ListResolver(["127.0.0.1"])) as client:
         untrusted = private_url(f"https://cb.example:{tls_host.port}/")
         assert (await failure(client, untrusted)).kind == "tls"
     assert tls_host.requests == []
@@ -494,7 +483,7 @@ async def test_a_wrong_certificate_ends_the_call(tls_host, trusting_context):
     ],
 )
 async def test_a_name_with_any_local_address_is_not_called(tls_host, trusting_context, answer):
-    async with CallbackClient(resolver=ListResolver(answer), tls=trusting_context) as client:
+    async with CallbackClient(resolve=ListResolver(answer), tls=trusting_context) as client:
         assert (await failure(client, public_url(f"https://cb.example:{tls_host.port}/"))).kind == "private"
     assert tls_host.connections == 0
 
@@ -505,26 +494,26 @@ async def test_a_resolver_that_changes_its_answer_reaches_no_local_host(
     """A public address first, a local one a moment later: the second answer must be checked like the first."""
     connected = []
 
-    async def refuse_connection(*, addr_infos, **_rest):
+    async def refuse_connection(addr_infos, **_rest):
         connected.extend(info[4][0] for info in addr_infos)
         raise ConnectionRefusedError
 
     names = ListResolver(["93.184.215.14"], ["127.0.0.1"])
-    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", refuse_connection)
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", refuse_connection)
     target = public_url(f"https://cb.example:{tls_host.port}/")
-    async with CallbackClient(resolver=names, tls=trusting_context) as client:
+    async with CallbackClient(resolve=names, tls=trusting_context) as client:
         assert (await failure(client, target)).kind == "connect"
     assert names.queries == ["cb.example"]
     assert connected == ["93.184.215.14"]
     monkeypatch.undo()
-    async with CallbackClient(resolver=names, tls=trusting_context) as client:
+    async with CallbackClient(resolve=names, tls=trusting_context) as client:
         assert (await failure(client, target)).kind == "private"
     assert tls_host.connections == 0
 
 
 async def test_the_private_connection_of_one_client_is_not_used_for_another(tls_host, trusting_context):
     url = f"https://cb.example:{tls_host.port}/"
-    async with CallbackClient(resolver=ListResolver(["127.0.0.1"]), tls=trusting_context) as client:
+    async with CallbackClient(resolve=ListResolver(["127.0.0.1"]), tls=trusting_context) as client:
         assert (await client.get(private_url(url), {})).status == 200
         assert (await failure(client, public_url(url))).kind == "private"
         assert (await client.get(private_url(url), {})).status == 200
@@ -594,9 +583,9 @@ async def test_the_error_of_a_broken_answer_contains_no_secret(plain_host, answe
 
 
 async def test_hosts_that_can_not_be_reached():
-    async with CallbackClient(resolver=ListResolver(OSError("no such name"))) as client:
+    async with CallbackClient(resolve=ListResolver(OSError("no such name"))) as client:
         assert (await failure(client, public_url("https://cb.example/"))).kind == "resolve"
-    async with CallbackClient(resolver=ListResolver([])) as client:
+    async with CallbackClient(resolve=ListResolver([])) as client:
         assert (await failure(client, public_url("https://cb.example/"))).kind == "resolve"
     async with listening() as stopped:
         port = stopped.port

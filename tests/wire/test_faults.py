@@ -161,7 +161,9 @@ async def test_waiting_for_a_free_connection_is_unavailable():
         await read.wait()
         with pytest.raises(Unavailable):
             # As a request whose time was spent on waiting for a token; otherwise the first would end earlier.
-            await http._send("POST", "/", b"{}", None, TIMEOUT, sends=True)
+            await http._send(
+                "POST", "/", b"{}", None, asyncio.get_running_loop().time() + TIMEOUT, sends=True
+            )
         first.cancel()
         await asyncio.wait([first])
 

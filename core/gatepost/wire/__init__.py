@@ -17,10 +17,10 @@ from gatepost.wire.credentials import basic_auth as basic_auth
 from gatepost.wire.credentials import bearer as bearer
 from gatepost.wire.credentials import expect_basic_auth as expect_basic_auth
 from gatepost.wire.credentials import expect_same as expect_same
-from gatepost.wire.options import HEADER_NAME as HEADER_NAME
+from gatepost.wire.heads import HEADER_NAME as HEADER_NAME
+from gatepost.wire.heads import can_set_header as can_set_header
 from gatepost.wire.options import ConnectionOptions as ConnectionOptions
 from gatepost.wire.options import ConnectionSetting as ConnectionSetting
-from gatepost.wire.options import can_set_header as can_set_header
 from gatepost.wire.options import check_base_url as check_base_url
 from gatepost.wire.options import key_faults as key_faults
 from gatepost.wire.pointers import Pointer as Pointer
@@ -32,8 +32,6 @@ from gatepost.wire.replies import MISCONFIGURED as MISCONFIGURED
 from gatepost.wire.replies import Reply as Reply
 from gatepost.wire.replies import expect_success as expect_success
 from gatepost.wire.replies import retry_after as retry_after
-from gatepost.wire.sessions import open_session as open_session
-from gatepost.wire.sessions import read_reply as read_reply
 from gatepost.wire.tokens import Token as Token
 from gatepost.wire.values import own_id as own_id
 from gatepost.wire.values import quoted_mailbox as quoted_mailbox

@@ -1,23 +1,22 @@
 """Pooled HTTP for plugins: one deadline for each request, no repeats, and exact outcomes."""
 
 import asyncio
-import io
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
-import aiohttp
-
-from gatepost.errors import Faults, Rejected, Unavailable, Uncertain
+from gatepost.errors import Faults, Rejected, SendError, Unavailable, Uncertain
 from gatepost.model import Secret
+from gatepost.wire.connections import LostRequest, NoConnection
+from gatepost.wire.dialing import Dialer
+from gatepost.wire.heads import Heads, UnusableHeader, with_headers
 from gatepost.wire.options import ConnectionOptions, check_base_url
+from gatepost.wire.pool import Pool, Request
 from gatepost.wire.replies import MAX_REPLY_BYTES, MISCONFIGURED, READING_METHODS, Reply
-from gatepost.wire.sessions import open_session, read_reply, with_headers
 from gatepost.wire.tokens import TokenCache, TokenSource
-from gatepost.wire.urls import parse_url
+from gatepost.wire.urls import parse_base_url, target
 
 Body = bytes | Sequence[tuple[str, str]]
 """The body of a request: bytes (JSON unless the headers say otherwise), or the pairs of a form."""
@@ -25,42 +24,22 @@ Body = bytes | Sequence[tuple[str, str]]
 _LOST_BEHIND_A_PROXY = frozenset({502, 504})
 """What a proxy answers that has no good answer to a request which it has perhaps passed on."""
 
-_LARGE_BODY = 1_048_576
-"""Bytes above which aiohttp warns about a body that is not a file."""
-
 _FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 
+_NO_CONNECTION = {
+    "resolve": "the host has no address",
+    "connect": "the host can't be reached",
+    "tls": "TLS failed",
+    "proxy": "the proxy opened no tunnel",
+    "timeout": "none in time",
+    "closed": "the connections are closed: the plugin's lifespan has ended",
+}
 
-class _Departure:
-    """Whether a request has begun to leave, and whether it may leave again."""
-
-    __slots__ = ("begun", "sends")
-
-    def __init__(self, *, sends: bool) -> None:
-        self.begun = False
-        self.sends = sends
-
-    def lost(self, kind: str) -> Uncertain | Unavailable:
-        """Return the error for a request that got no answer."""
-        if self.begun and self.sends:
-            return Uncertain(f"the connection was lost after the request was out ({kind})")
-        return Unavailable(f"no answer ({kind})" if self.begun else f"no connection ({kind})")
-
-
-# The current task's.
-_departure: ContextVar[_Departure] = ContextVar("gatepost_departure")
-
-
-class _Request(aiohttp.ClientRequest):
-    """A request that records when it has a connection; the tracing of aiohttp would take 7 % of a send's CPU."""
-
-    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        departure = _departure.get()
-        if departure.begun and departure.sends:
-            # aiohttp would send a GET, PUT or DELETE again when a reused connection drops.
-            raise aiohttp.ServerDisconnectedError
-        departure.begun = True
-        return await super().send(conn)
+_LOST = {
+    "timeout": "no answer in time",
+    "lost": "the connection was closed",
+    "bad answer": "the answer is not HTTP",
+}
 
 
 def _form(pairs: Sequence[tuple[str, str]], *, sends: bool) -> bytes:
@@ -69,13 +48,11 @@ def _form(pairs: Sequence[tuple[str, str]], *, sends: bool) -> bytes:
     except UnicodeEncodeError:
         # Raised below: this error holds the field.
         pass
-    error = Rejected if sends else Unavailable
-    raise error("a field of the form is no valid Unicode: it has half a character")
+    raise _unsendable("a field of the form is no valid Unicode: it has half a character", sends=sends)
 
 
-def _payload(body: bytes | None) -> io.BytesIO | bytes | None:
-    # aiohttp wants a large body as a file, so that copying it does not block the event loop.
-    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
+def _unsendable(problem: str, *, sends: bool) -> Rejected | Unavailable:
+    return Rejected(problem) if sends else Unavailable(problem)
 
 
 def connect(
@@ -124,33 +101,28 @@ class Http:
         tokens: TokenCache | None,
         max_reply: int = MAX_REPLY_BYTES,
     ) -> None:
-        # In ASCII, also where the host is not: what follows it goes out as the plugin encoded it.
-        self._base_url = str(parse_url(base_url)).rstrip("/")
+        self._origin, self._base_path = parse_base_url(base_url)
         self._timeout = timeout
         self._connections = connections
-        self._headers = with_headers({"Content-Type": "application/json"}, headers)
         self._options = options
+        proxy = options.proxy_address()
         # An https request goes through a tunnel, and the proxy sees nothing of it.
-        self._is_forwarded = options.proxy is not None and base_url.startswith("http:")
+        self._is_forwarded = proxy is not None and not self._origin.tls
+        login = {}
+        if proxy is not None and self._is_forwarded and proxy.authorization:
+            login = {"Proxy-Authorization": proxy.authorization}
+        self._heads = Heads(with_headers({"Content-Type": "application/json", **login}, headers))
+        self._authority = self._origin.authority
         self._tokens = tokens
         self._max_reply = max_reply
         self._stack = AsyncExitStack()
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
 
     async def __aenter__(self) -> Self:
         """Open the pool; raise ConfigError when a file of the options can't be used."""
         tls = await asyncio.to_thread(self._options.tls_context)
-        proxy = self._options.proxy
-        self._session = await self._stack.enter_async_context(
-            open_session(
-                connections=self._connections,
-                timeout=self._timeout,
-                headers=self._headers,
-                tls=tls,
-                proxy=proxy.reveal() if proxy else None,
-                request_class=_Request,
-            )
-        )
+        self._pool = Pool(Dialer(tls=tls, proxy=self._options.proxy_address()), self._connections)
+        self._stack.push_async_callback(self._pool.close)
         if self._tokens is not None:
             self._stack.push_async_callback(self._tokens.close)
         return self
@@ -213,8 +185,8 @@ class Http:
         ``sends`` is whether the request sends a message. By default every request does but a GET or HEAD: set it for
         the GET of an API that takes messages in the query.
 
-        Raises Rejected for a form that can't be encoded, Unavailable when there was no connection, and Uncertain when
-        the connection was lost or the deadline passed after the request had begun to leave. A request that sends no
+        Raises Rejected for a form or a header that can't be encoded, Unavailable when there was no connection, and Uncertain
+        when the connection was lost or the deadline passed after the request had begun to leave. A request that sends no
         message raises only Unavailable, and may leave a second time when a reused connection drops. Every other one
         leaves at most once.
         """
@@ -225,7 +197,7 @@ class Http:
             body, headers = _form(body, sends=sends), {**_FORM, **(headers or {})}
         tokens = self._tokens
         if tokens is None or tokens.is_fetching_here or (headers and "Authorization" in headers):
-            return await self._send(method, path, body, headers, self._timeout, sends=sends)
+            return await self._send(method, path, body, headers, self._deadline(), sends=sends)
         return await self._send_with_token(tokens, method, path, body, headers, sends=sends)
 
     async def _send_with_token(
@@ -238,8 +210,7 @@ class Http:
         *,
         sends: bool,
     ) -> Reply:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
+        deadline = self._deadline()
         is_repeat = False
         while True:
             try:
@@ -248,14 +219,14 @@ class Http:
             except TimeoutError:
                 raise Unavailable("no access token in time") from None
             with_token = {**(headers or {}), "Authorization": f"Bearer {token.reveal()}"}
-            # For aiohttp no time at all would be any time.
-            if (remaining := deadline - loop.time()) <= 0:
-                raise Unavailable("no access token in time")
-            reply = await self._send(method, path, body, with_token, remaining, sends=sends)
+            reply = await self._send(method, path, body, with_token, deadline, sends=sends)
             if reply.status != 401 or is_repeat:
                 return reply
             tokens.discard(token)
             is_repeat = True
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._timeout
 
     async def _send(
         self,
@@ -263,36 +234,47 @@ class Http:
         path: str,
         body: bytes | None,
         headers: Mapping[str, str] | None,
-        timeout: float,  # noqa: ASYNC109  of the session
+        deadline: float,
         *,
         sends: bool,
     ) -> Reply:
-        session = self._session
-        if session is None or session.closed:
-            raise Unavailable("no connection (the connections are closed: the plugin's lifespan has ended)")
-        departure = _Departure(sends=sends)
-        context = _departure.set(departure)
+        if self._pool is None:
+            raise Unavailable(f"no connection ({_NO_CONNECTION['closed']})")
+        where = target(self._base_path + path)
+        if self._is_forwarded:
+            where = f"http://{self._authority}{where}"
         try:
-            async with session.request(
-                method,
-                parse_url(self._base_url + path),
-                data=_payload(body),
-                headers=headers,
-                allow_redirects=False,
-                timeout=session.timeout if timeout == self._timeout else aiohttp.ClientTimeout(total=timeout),
-            ) as response:
-                reply = await read_reply(response, sends=sends, limit=self._max_reply)
-        except aiohttp.ClientHttpProxyError as error:
-            problem = f"the proxy answered {error.status}"
-            misconfigured = error.status in MISCONFIGURED
-            raise Unavailable(problem, code=str(error.status), misconfigured=misconfigured) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # Only the error's type is passed on: its text may quote the request.
-            kind = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+            head = self._heads.write(method, where, self._authority, headers, body)
+        except UnusableHeader as error:
+            raise _unsendable(str(error), sends=sends) from None
+        request = Request(
+            head + body if body else head, self._max_reply, is_head=method == "HEAD", may_repeat=not sends
+        )
+        failure: SendError
+        try:
+            answer = await self._pool.exchange(self._origin, request, deadline)
+        except NoConnection as error:
+            failure = _no_connection(error)
+        except LostRequest as error:
+            # Only what is known about it is passed on: the text of an error may quote the request.
+            failure = _lost(_LOST[error.kind], sends=sends)
         else:
-            if not self._is_forwarded or reply.status not in _LOST_BEHIND_A_PROXY:
-                return reply
-            kind = f"the proxy answered {reply.status}"
-        finally:
-            _departure.reset(context)
-        raise departure.lost(kind)
+            if not self._is_forwarded or answer.status not in _LOST_BEHIND_A_PROXY:
+                return Reply(status=answer.status, headers=answer.headers, body=answer.body, sends=sends)
+            failure = _lost(f"the proxy answered {answer.status}", sends=sends)
+        raise failure
+
+
+def _no_connection(error: NoConnection) -> Unavailable:
+    if not error.status:
+        return Unavailable(f"no connection ({_NO_CONNECTION[error.kind]})")
+    misconfigured = error.status in MISCONFIGURED
+    return Unavailable(
+        f"the proxy answered {error.status}", code=str(error.status), misconfigured=misconfigured
+    )
+
+
+def _lost(problem: str, *, sends: bool) -> Uncertain | Unavailable:
+    if sends:
+        return Uncertain(f"the connection was lost after the request was out ({problem})")
+    return Unavailable(f"no answer ({problem})")

@@ -2,6 +2,7 @@
 
 import re
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +14,9 @@ from msgspec import Meta
 
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
+from gatepost.wire.dialing import Proxy
 
 _WORD = re.compile("[!-~]+")
-
-HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-"""A name of a header (RFC 9110 §5.6.2)."""
-
-_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +44,19 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                     yield Fault(f"connection.{name}", f"has no effect: {key} does not begin with https")
         if self.proxy is not None and not _is_proxy_url(self.proxy.reveal()):
             yield Fault("connection.proxy", "must be a URL such as http://user:password@proxy.example:3128")
+
+    def proxy_address(self) -> Proxy | None:
+        """Return the proxy with its credentials, None where there is none."""
+        if self.proxy is None:
+            return None
+        url = yarl.URL(self.proxy.reveal())
+        assert url.raw_host is not None
+        login = (
+            ""
+            if url.user is None
+            else b64encode(f"{url.user}:{url.password or ''}".encode("latin-1")).decode()
+        )
+        return Proxy(url.raw_host, url.port or 80, f"Basic {login}" if login else "")
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return a TLS context with the files' certificates, or None where there are none; reads the files.
@@ -98,11 +108,6 @@ def check_base_url(base_url: str, key: str = "base_url") -> None:
         raise ConfigError([Fault(key, "must be a URL such as https://api.example.com")])
 
 
-def can_set_header(name: str) -> bool:
-    """Return whether settings may have a header of this name: it is one, and no part of the protocol."""
-    return HEADER_NAME.fullmatch(name) is not None and name.lower() not in _OWN_HEADERS
-
-
 def key_faults(**secrets: Secret | None) -> Iterator[Fault]:
     """Yield a fault for each secret, by its setting's name, that can't be sent in a header; None is no fault.
 
@@ -118,7 +123,7 @@ def _is_proxy_url(url: str) -> bool:
         return False
     parts = yarl.URL(url)
     user, password = parts.user or "", parts.password or ""
-    # What aiohttp can't send fails with each request, as if the request had been sent.
+    # Basic authentication (RFC 7617) ends the user at the first colon, and many proxies know no other characters.
     return ":" not in user and all(ord(char) < 256 and char.isprintable() for char in user + password)
 
 
