@@ -56,10 +56,15 @@ class CallbackClient:
         """
         self._timeout = timeout
         self._heads = Heads({})
-        self._any = Pool(Dialer(tls=tls, resolve=resolve), connections)
-        self._public = Pool(Dialer(tls=tls, resolve=resolve, may_connect=_is_public), connections)
+        self._connections = connections
+        self._resolve = resolve
+        self._tls = tls
+        self._pools: dict[bool, Pool] = {}
 
     async def __aenter__(self) -> Self:
+        usual = Dialer(tls=self._tls, resolve=self._resolve)
+        public = Dialer(tls=self._tls, resolve=self._resolve, may_connect=_is_public)
+        self._pools = {True: Pool(usual, self._connections), False: Pool(public, self._connections)}
         return self
 
     async def __aexit__(
@@ -68,7 +73,7 @@ class CallbackClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await asyncio.gather(self._any.close(), self._public.close())
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
     async def get(self, url: CallbackUrl, query: Mapping[str, str]) -> wire.Reply:
         """GET the URL with these parameters; return the answer whatever its status, redirects included.
@@ -80,11 +85,10 @@ class CallbackClient:
             raise CallbackUrlRefused(f"the callback_url's host {url.host} is not a public address")
         origin = Origin(url.scheme == "https", url.host, url.port)
         head = self._heads.write("GET", url.target_with(query), origin.authority)
-        request = Request(head, wire.MAX_REPLY_BYTES, may_repeat=True)
-        pool = self._any if url.private else self._public
-        deadline = asyncio.get_running_loop().time() + self._timeout
+        request = Request("GET", head, wire.MAX_REPLY_BYTES, may_repeat=True)
+        pool = self._pools[url.private]
         try:
-            answer = await pool.exchange(origin, request, deadline)
+            answer = await pool.exchange(origin, request, pool.deadline(self._timeout))
         except (NoConnection, LostRequest) as error:
             raise CallbackFailed(_KINDS.get(error.kind, error.kind)) from None
         return wire.Reply(status=answer.status, headers=answer.headers, body=answer.body)

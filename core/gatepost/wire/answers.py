@@ -36,10 +36,10 @@ class AnswerReader:
 
     __slots__ = (
         "_body",
-        "_ends_at_head",
         "_has_head",
         "_headers",
         "_max_body",
+        "_method",
         "_missing",
         "_parser",
         "_received",
@@ -48,16 +48,17 @@ class AnswerReader:
         "keeps_connection",
     )
 
-    def __init__(self, max_body: int, *, ends_at_head: bool = False) -> None:
-        """``ends_at_head``: the answer has no body whatever its header fields say, as to HEAD and CONNECT."""
-        self._parser = httptools.HttpResponseParser(self)
+    def __init__(self, method: str, max_body: int) -> None:
+        """``method`` is that of the request."""
+        # Dropped at the end of the answer: the two refer to each other, and the collector would have to find them.
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         # What a browser takes must not leave a message uncertain. A connection has one request at a time, and is closed
         # when anything follows its answer: so nobody can slip in the answer to another one.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self._max_body = self._missing = max_body
-        self._ends_at_head = ends_at_head
+        self._method = method
         self._received = self._status = 0
         self._headers: list[tuple[str, str]] = []
         self._body: list[bytes] = []
@@ -78,16 +79,17 @@ class AnswerReader:
 
     def feed(self, data: bytes) -> bool:
         """Read on; return whether the answer is complete. Raises BadAnswer."""
+        if self._parser is None:
+            # It follows a complete answer.
+            self.keeps_connection = False
+            return True
         self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            # Also raised for what follows a complete answer.
             self.keeps_connection = False
             if not self.is_complete:
                 raise BadAnswer from None
-        if self.is_complete:
-            return True
         if self._received > MAX_HEAD_BYTES and not self._has_head:
             raise BadAnswer
         if self._received > MAX_HEAD_BYTES + _MAX_FRAMING * self._max_body:
@@ -115,15 +117,17 @@ class AnswerReader:
 
     def on_headers_complete(self) -> None:
         """End the head."""
+        assert self._parser is not None
         self._status = self._parser.get_status_code()
         if self._status < 200:
             self._headers.clear()
             return
         self._has_head = True
-        # Asked now, because the parser knows it no more when the body ends.
-        self.keeps_connection = self._parser.should_keep_alive()
-        if self._ends_at_head:
-            self.is_complete = True
+        # Asked now, because the parser knows it no more when the body ends. A tunnel begins where the head ends.
+        self.keeps_connection = self._method == "CONNECT" or self._parser.should_keep_alive()
+        if self._method in {"HEAD", "CONNECT"}:
+            # Whatever its header fields say, it has no body.
+            self._end(keeps_connection=self.keeps_connection)
 
     def on_body(self, data: bytes) -> None:
         """Take a part of the body."""
@@ -141,5 +145,6 @@ class AnswerReader:
             self._end(keeps_connection=self.keeps_connection)
 
     def _end(self, *, keeps_connection: bool) -> None:
+        self._parser = None
         self.is_complete = True
         self.keeps_connection = keeps_connection

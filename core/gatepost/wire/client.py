@@ -226,7 +226,9 @@ class Http:
             is_repeat = True
 
     def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self._timeout
+        if self._pool is None:
+            raise Unavailable(f"no connection ({_NO_CONNECTION['closed']})")
+        return self._pool.deadline(self._timeout)
 
     async def _send(
         self,
@@ -238,8 +240,7 @@ class Http:
         *,
         sends: bool,
     ) -> Reply:
-        if self._pool is None:
-            raise Unavailable(f"no connection ({_NO_CONNECTION['closed']})")
+        assert self._pool is not None
         where = target(self._base_path + path)
         if self._is_forwarded:
             where = f"http://{self._authority}{where}"
@@ -247,9 +248,7 @@ class Http:
             head = self._heads.write(method, where, self._authority, headers, body)
         except UnusableHeader as error:
             raise _unsendable(str(error), sends=sends) from None
-        request = Request(
-            head + body if body else head, self._max_reply, is_head=method == "HEAD", may_repeat=not sends
-        )
+        request = Request(method, head + body if body else head, self._max_reply, may_repeat=not sends)
         failure: SendError
         try:
             answer = await self._pool.exchange(self._origin, request, deadline)

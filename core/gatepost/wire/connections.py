@@ -1,10 +1,11 @@
 """Connections that carry one request at a time."""
 
 import asyncio
+import math
 import ssl
 from typing import Literal, cast
 
-from gatepost.wire.answers import Answer, AnswerReader, BadAnswer
+from gatepost.wire.answers import AnswerReader, BadAnswer
 
 
 class NoConnection(Exception):
@@ -37,67 +38,47 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.is_usable = False
         """Whether it is open, and has had nothing but whole answers."""
+        self.due = math.inf
+        """The time of the loop at which ``expire`` is to be called."""
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection is closed."""
         self._transport: asyncio.Transport
         self._reader: AnswerReader | None = None
         self._answered: asyncio.Future[None] | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
 
-    async def exchange(self, request: bytes, reader: AnswerReader, deadline: float) -> Answer:
-        """Send a request and return its answer; ``deadline`` is a time of the loop. The connection must be usable.
+    async def exchange(self, request: bytes, reader: AnswerReader) -> None:
+        """Send a request, and wait until ``reader`` has its answer. The connection must be usable.
 
-        Raises LostRequest. After any error, also when it is cancelled, the connection is closed.
+        Raises LostRequest. After any error, also when it is cancelled, the connection is closed. Otherwise it is usable if
+        it may carry another request.
         """
-        await self._send(request, reader, deadline)
-        # A server that answers before it has read all of the request may never read the rest.
-        if not reader.keeps_connection or self._transport.get_write_buffer_size():
-            self.close()
-        return reader.answer
-
-    async def open_tunnel(
-        self, authority: str, authorization: str, tls: ssl.SSLContext, host: str, deadline: float
-    ) -> None:
-        """Let a proxy connect to ``authority``, and set up TLS with ``host`` through it.
-
-        Raises LostRequest, NoConnection for a proxy that refuses, and OSError for TLS.
-        """
-        login = f"Proxy-Authorization: {authorization}\r\n" if authorization else ""
-        request = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{login}\r\n".encode()
-        reader = AnswerReader(0, ends_at_head=True)
-        await self._send(request, reader, deadline)
-        if not 200 <= reader.answer.status < 300:
-            raise NoConnection("proxy", reader.answer.status)
-        if not self.is_usable:
-            raise NoConnection("proxy")
-        transport = await self._loop.start_tls(self._transport, self, tls, server_hostname=host)
-        assert transport is not None
-        self._transport = transport
-
-    async def _send(self, request: bytes, reader: AnswerReader, deadline: float) -> None:
         self._reader = reader
-        self._answered = answered = self._loop.create_future()
-        timer = self._loop.call_at(deadline, self._fail, "timeout")
+        self._answered = self._loop.create_future()
         try:
             self._transport.write(request)
-            await answered
+            await self._answered
         except BaseException:
             self.abort()
             raise
         finally:
-            timer.cancel()
             self._reader = self._answered = None
+        # A server that answers before it has read all of the request may never read the rest.
+        if not reader.keeps_connection or self._transport.get_write_buffer_size():
+            self.close()
 
-    def idle(self, seconds: float) -> None:
-        """Close the connection after so many seconds, unless ``stop_idling`` is called."""
-        self._idle_timer = self._loop.call_later(seconds, self.close)
+    async def start_tls(self, tls: ssl.SSLContext, host: str) -> None:
+        """Set up TLS with ``host`` over the connection; raise OSError."""
+        transport = await self._loop.start_tls(self._transport, self, tls, server_hostname=host)
+        assert transport is not None
+        self._transport = transport
 
-    def stop_idling(self) -> None:
-        """Keep the connection open again."""
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
+    def expire(self) -> None:
+        """End the request in flight as one that timed out, or close an idle connection."""
+        if self._answered is None:
+            self.close()
+        else:
+            self._fail("timeout")
 
     def close(self) -> None:
         """Close the connection after what was written has left."""
@@ -116,40 +97,35 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
-        if self._reader is None or self._answered is None:
+        if self._reader is None:
             # Nothing was asked for: what comes would be taken for the answer to the next request.
             self.abort()
             return
         try:
-            is_complete = self._reader.feed(data)
+            if self._reader.feed(data):
+                self._succeed()
         except BadAnswer:
             self._fail("bad answer")
-            return
-        if is_complete and not self._answered.done():
-            self._answered.set_result(None)
 
     def eof_received(self) -> None:
         """End the connection, and the answer where it ends with it."""
         self.is_usable = False
-        self._end()
+        try:
+            if self._reader is not None and self._reader.feed_end():
+                self._succeed()
+        except BadAnswer:
+            self._fail("lost")
 
     def connection_lost(self, error: Exception | None) -> None:
         """End the connection."""
-        self.is_usable = False
-        self.stop_idling()
         if error is None:
-            self._end()
+            self.eof_received()
+        self.is_usable = False
         self._fail("lost")
         self.lost.set_result(None)
 
-    def _end(self) -> None:
-        if self._reader is None or self._answered is None or self._answered.done():
-            return
-        try:
-            self._reader.feed_end()
-        except BadAnswer:
-            self._fail("lost")
-        else:
+    def _succeed(self) -> None:
+        if self._answered is not None and not self._answered.done():
             self._answered.set_result(None)
 
     def _fail(self, kind: Literal["timeout", "lost", "bad answer"]) -> None:

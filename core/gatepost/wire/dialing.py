@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import aiohappyeyeballs
 
+from gatepost.wire.answers import AnswerReader
 from gatepost.wire.connections import Connection, LostRequest, NoConnection
 
 _DNS_CACHE_TTL = 10.0
@@ -80,7 +81,7 @@ class Dialer:
                 tls = self._tls = self._tls or await asyncio.to_thread(_system_tls)
                 if self._proxy is None:
                     return await self._connect(origin.host, origin.port, tls)
-                return await self._tunnel(self._proxy, origin, tls, deadline)
+                return await self._tunnel(self._proxy, origin, tls)
         except TimeoutError:
             raise NoConnection("timeout") from None
         except ssl.SSLError:
@@ -89,14 +90,17 @@ class Dialer:
         except (OSError, ValueError, RuntimeError):
             raise NoConnection("connect") from None
 
-    async def _tunnel(self, proxy: Proxy, origin: Origin, tls: ssl.SSLContext, deadline: float) -> Connection:
+    async def _tunnel(self, proxy: Proxy, origin: Origin, tls: ssl.SSLContext) -> Connection:
         connection = await self._connect(proxy.host, proxy.port)
+        reader = AnswerReader("CONNECT", 0)
         try:
-            await connection.open_tunnel(
-                origin.full_authority, proxy.authorization, tls, _server_name(origin.host), deadline
-            )
-        except LostRequest as error:
-            raise NoConnection("timeout" if error.kind == "timeout" else "proxy") from None
+            await connection.exchange(_tunnel_request(origin, proxy), reader)
+            status = reader.answer.status
+            if not (200 <= status < 300 and connection.is_usable):
+                raise NoConnection("proxy", 0 if 200 <= status < 300 else status)
+            await connection.start_tls(tls, _server_name(origin.host))
+        except LostRequest:
+            raise NoConnection("proxy") from None
         except BaseException:
             connection.abort()
             raise
@@ -166,6 +170,12 @@ async def _resolve(host: str) -> Sequence[str]:
 def _address_info(address: str, port: int) -> aiohappyeyeballs.AddrInfoType:
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     return socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=flags)[0]
+
+
+def _tunnel_request(origin: Origin, proxy: Proxy) -> bytes:
+    to = origin.full_authority
+    login = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
+    return f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{login}\r\n".encode()
 
 
 def _bracketed(host: str) -> str:

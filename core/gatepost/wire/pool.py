@@ -11,6 +11,9 @@ _MAX_IDLE = 14.0
 """Seconds. Less than common servers keep an idle connection (nginx 75 s, many load balancers 60 s, some 15 s): a send on a
 connection that the server is just closing would become uncertain without need."""
 
+_PRECISION = 0.1
+"""Seconds by which a deadline may be late."""
+
 _CLOSE_TIMEOUT = 1.0
 """Seconds for the ends of TLS when the pool is closed."""
 
@@ -18,11 +21,11 @@ _CLOSE_TIMEOUT = 1.0
 class Request(NamedTuple):
     """A request as it leaves."""
 
+    method: str
     content: bytes
     """The head and the body."""
     max_body: int
     """Bytes of the answer's body that are read."""
-    is_head: bool = False
     may_repeat: bool = False
     """Whether it may leave a second time where a kept connection is lost before anything of an answer came."""
 
@@ -31,12 +34,18 @@ class Pool:
     """The connections of one client."""
 
     def __init__(self, dialer: Dialer, size: int) -> None:
-        """``size``: requests at a time."""
+        """``size``: requests at a time. Must be called in the loop that the pool is used in."""
+        self._loop = asyncio.get_running_loop()
         self._dialer = dialer
         self._slots = asyncio.Semaphore(size)
         self._idle: dict[Origin, list[Connection]] = {}
-        self._open: set[Connection] = set()
+        self._open: dict[Connection, Origin] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+
+    def deadline(self, seconds: float) -> float:
+        """Return the time of the loop in so many seconds."""
+        return self._loop.time() + seconds
 
     async def exchange(self, origin: Origin, request: Request, deadline: float) -> Answer:
         """Send a request and return its answer, whatever its status; ``deadline`` is a time of the loop.
@@ -45,12 +54,10 @@ class Pool:
         """
         await self._take_slot(deadline)
         try:
-            if asyncio.get_running_loop().time() >= deadline:
-                raise NoConnection("timeout")
-            connection = self._take_idle(origin)
-            if connection is not None:
+            kept = self._take_idle(origin)
+            if kept is not None:
                 try:
-                    return await self._exchange(connection, origin, request, deadline)
+                    return await self._exchange(kept, origin, request, deadline)
                 except LostRequest as error:
                     if not request.may_repeat or error.kind != "lost" or error.is_answered:
                         raise
@@ -61,25 +68,50 @@ class Pool:
     async def close(self) -> None:
         """Close the connections; a request that waits for its answer is lost."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         idle = {connection for kept in self._idle.values() for connection in kept}
-        for connection in idle:
-            connection.close()
-        for connection in self._open - idle:
-            connection.abort()
+        for connection in self._open:
+            if connection in idle:
+                connection.close()
+            else:
+                connection.abort()
         if self._open:
             await asyncio.wait({connection.lost for connection in self._open}, timeout=_CLOSE_TIMEOUT)
         for connection in self._open:
             connection.abort()
 
     async def _take_slot(self, deadline: float) -> None:
-        if not self._slots.locked():
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._slots.acquire()
+            except TimeoutError:
+                raise NoConnection("timeout") from None
+        elif self._loop.time() < deadline:
             await self._slots.acquire()
-            return
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise NoConnection("timeout") from None
+        else:
+            raise NoConnection("timeout")
+
+    async def _exchange(
+        self, connection: Connection, origin: Origin, request: Request, deadline: float
+    ) -> Answer:
+        reader = AnswerReader(request.method, request.max_body)
+        connection.due = deadline
+        await connection.exchange(request.content, reader)
+        if connection.is_usable:
+            connection.due = self._loop.time() + _MAX_IDLE
+            self._idle.setdefault(origin, []).append(connection)
+        return reader.answer
+
+    def _take_idle(self, origin: Origin) -> Connection | None:
+        kept = self._idle.get(origin)
+        while kept:
+            # The one that was used last: so those that are more than enough end.
+            connection = kept.pop()
+            if connection.is_usable:
+                return connection
+        return None
 
     async def _dial(self, origin: Origin, deadline: float) -> Connection:
         if self._closed:
@@ -88,37 +120,23 @@ class Pool:
         if self._closed:
             connection.abort()
             raise NoConnection("closed")
-        self._open.add(connection)
-        connection.lost.add_done_callback(lambda _lost: self._forget(connection, origin))
+        self._open[connection] = origin
+        connection.lost.add_done_callback(lambda _lost: self._forget(connection))
+        if self._timer is None:
+            self._expire()
         return connection
 
-    def _forget(self, connection: Connection, origin: Origin) -> None:
-        self._open.discard(connection)
+    def _forget(self, connection: Connection) -> None:
+        origin = self._open.pop(connection)
         kept = self._idle.get(origin, [])
         if connection in kept:
             kept.remove(connection)
         if not kept:
             self._idle.pop(origin, None)
 
-    async def _exchange(
-        self, connection: Connection, origin: Origin, request: Request, deadline: float
-    ) -> Answer:
-        reader = AnswerReader(request.max_body, ends_at_head=request.is_head)
-        answer = await connection.exchange(request.content, reader, deadline)
-        if connection.is_usable:
-            self._keep(connection, origin)
-        return answer
-
-    def _take_idle(self, origin: Origin) -> Connection | None:
-        kept = self._idle.get(origin)
-        while kept:
-            # The one that was used last: so those that are more than enough end.
-            connection = kept.pop()
-            connection.stop_idling()
-            if connection.is_usable:
-                return connection
-        return None
-
-    def _keep(self, connection: Connection, origin: Origin) -> None:
-        connection.idle(_MAX_IDLE)
-        self._idle.setdefault(origin, []).append(connection)
+    def _expire(self) -> None:
+        """End what is due, and look again soon. A timer for each request would take a tenth of its CPU."""
+        now = self._loop.time()
+        for connection in [connection for connection in self._open if connection.due <= now]:
+            connection.expire()
+        self._timer = self._loop.call_later(_PRECISION, self._expire) if self._open else None
