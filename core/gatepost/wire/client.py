@@ -105,13 +105,14 @@ class Http:
         self._timeout = timeout
         self._connections = connections
         self._options = options
-        proxy = options.proxy_address()
+        self._proxy = options.proxy_address()
         # An https request goes through a tunnel, and the proxy sees nothing of it.
-        self._is_forwarded = proxy is not None and not self._origin.tls
+        self._is_forwarded = self._proxy is not None and not self._origin.tls
         login = {}
-        if proxy is not None and self._is_forwarded and proxy.authorization:
-            login = {"Proxy-Authorization": proxy.authorization}
-        self._heads = Heads(with_headers({"Content-Type": "application/json", **login}, headers))
+        if self._proxy is not None and self._is_forwarded and self._proxy.authorization:
+            login = {"Proxy-Authorization": self._proxy.authorization}
+        self._headers = with_headers({"Content-Type": "application/json", **login}, headers)
+        self._heads: Heads
         self._authority = self._origin.authority
         self._tokens = tokens
         self._max_reply = max_reply
@@ -119,9 +120,10 @@ class Http:
         self._pool: Pool | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the pool; raise ConfigError when a file of the options can't be used."""
+        """Open the pool; raise ConfigError when a file of the options can't be used, and ValueError for such a header."""
+        self._heads = Heads(self._headers)
         tls = await asyncio.to_thread(self._options.tls_context)
-        self._pool = Pool(Dialer(tls=tls, proxy=self._options.proxy_address()), self._connections)
+        self._pool = Pool(Dialer(tls=tls, proxy=self._proxy), self._connections)
         self._stack.push_async_callback(self._pool.close)
         if self._tokens is not None:
             self._stack.push_async_callback(self._tokens.close)

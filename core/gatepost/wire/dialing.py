@@ -168,8 +168,8 @@ async def _resolve(host: str) -> Sequence[str]:
 
 
 def _address_info(address: str, port: int) -> aiohappyeyeballs.AddrInfoType:
-    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    return socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=flags)[0]
+    family, rest = (socket.AF_INET6, (0, 0)) if ":" in address else (socket.AF_INET, ())
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, *rest)
 
 
 def _tunnel_request(origin: Origin, proxy: Proxy) -> bytes:

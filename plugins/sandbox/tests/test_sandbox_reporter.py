@@ -110,13 +110,13 @@ class TestRetries:
 
     async def test_an_unreachable_gateway_is_retried(self, reporting, gateway, log):
         async with reporting(retry_delays=[0.0] * 10_000) as reporter:
-            base_url = reporter._http._base_url
-            reporter._http._base_url = "http://127.0.0.1:1/"
+            origin = reporter._http._origin
+            reporter._http._origin = origin._replace(port=1)
             reporter.start()
             reporter.report("a", ("delivered",))
             while not log.entries:  # noqa: ASYNC110  only the log shows a try that failed
                 await asyncio.sleep(0)
-            reporter._http._base_url = base_url
+            reporter._http._origin = origin
             assert await gateway.statuses("a", 1) == ["delivered"]
 
     async def test_after_the_last_retry_the_next_report_is_sent(self, reporting, gateway, log):
