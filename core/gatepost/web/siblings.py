@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-import aiohttp
 import msgspec
 
 from gatepost.config.settings import Settings
@@ -12,9 +11,18 @@ from gatepost.observe import logs
 from gatepost.web.admin.own_metrics import Exposition, own_number
 from gatepost.web.admin.requests import MetricsRequest
 from gatepost.web.admin.socket_file import existing_addresses
+from gatepost.wire.answers import AnswerReader
+from gatepost.wire.connections import LostRequest, NoConnection
+from gatepost.wire.dialing import connect_unix
+from gatepost.wire.heads import Heads
 
 TIMEOUT = 3.0
 """Seconds for the answer of another gateway."""
+
+MAX_EXPOSITION_BYTES = 64 * 1024 * 1024
+"""Bytes that are read of it: a metric of many thousand instances has one of them."""
+
+_HEADS = Heads({"Content-Type": "application/json"})
 
 _log = logs.get(__name__)
 
@@ -33,21 +41,21 @@ async def metrics_of_all(settings: Settings, scrape: Callable[[], Awaitable[byte
 
 
 async def _ask(address: str) -> Exposition | None:
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+    question = msgspec.json.encode(MetricsRequest(parent=os.getppid()))
+    head = _HEADS.write("POST", "/own-metrics", "gateway", body=question)
+    reader = AnswerReader("POST", MAX_EXPOSITION_BYTES)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, connector=aiohttp.UnixConnector(path=address)) as session,
-            session.post(
-                "http://gateway/own-metrics", data=msgspec.json.encode(MetricsRequest(parent=os.getppid()))
-            ) as answer,
-        ):
-            if answer.status != 200:
-                return None
-            return msgspec.json.decode(await answer.read(), type=Exposition)
-    except aiohttp.ClientConnectorError:
+        async with asyncio.timeout(TIMEOUT):
+            connection = await connect_unix(address)
+            await connection.exchange(head + question, reader)
+        connection.abort()
+        if reader.answer.status != 200:
+            return None
+        return msgspec.json.decode(reader.answer.body, type=Exposition)
+    except NoConnection:
         # A gateway that has died has left its socket there.
         return None
-    except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
+    except (LostRequest, TimeoutError, msgspec.MsgspecError) as error:
         _log.warning("metrics_incomplete", reason=type(error).__name__)
         return None
 

@@ -49,7 +49,7 @@ class AnswerReader:
     )
 
     def __init__(self, method: str, max_body: int) -> None:
-        """``method`` is that of the request."""
+        """Begin to read the answer to a request of this method."""
         # Dropped at the end of the answer: the two refer to each other, and the collector would have to find them.
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         # What a browser takes must not leave a message uncertain. A connection has one request at a time, and is closed

@@ -78,10 +78,11 @@ class Dialer:
                 if not origin.tls:
                     target = self._proxy or origin
                     return await self._connect(target.host, target.port)
-                tls = self._tls = self._tls or await asyncio.to_thread(_system_tls)
+                if self._tls is None:
+                    self._tls = await asyncio.to_thread(_system_tls)
                 if self._proxy is None:
-                    return await self._connect(origin.host, origin.port, tls)
-                return await self._tunnel(self._proxy, origin, tls)
+                    return await self._connect(origin.host, origin.port, self._tls)
+                return await self._tunnel(self._proxy, origin, self._tls)
         except TimeoutError:
             raise NoConnection("timeout") from None
         except ssl.SSLError:
@@ -92,15 +93,9 @@ class Dialer:
 
     async def _tunnel(self, proxy: Proxy, origin: Origin, tls: ssl.SSLContext) -> Connection:
         connection = await self._connect(proxy.host, proxy.port)
-        reader = AnswerReader("CONNECT", 0)
         try:
-            await connection.exchange(_tunnel_request(origin, proxy), reader)
-            status = reader.answer.status
-            if not (200 <= status < 300 and connection.is_usable):
-                raise NoConnection("proxy", 0 if 200 <= status < 300 else status)
+            await _open_tunnel(connection, origin, proxy)
             await connection.start_tls(tls, _server_name(origin.host))
-        except LostRequest:
-            raise NoConnection("proxy") from None
         except BaseException:
             connection.abort()
             raise
@@ -133,6 +128,15 @@ class Dialer:
         if not all(map(self._may_connect, addresses)):
             raise NoConnection("refused")
         return addresses
+
+
+async def connect_unix(path: str) -> Connection:
+    """Return a connection to a socket in the file system; raise NoConnection."""
+    try:
+        _, connection = await asyncio.get_running_loop().create_unix_connection(Connection, path)
+    except OSError:
+        raise NoConnection("connect") from None
+    return connection
 
 
 class _NameCache:
@@ -172,10 +176,20 @@ def _address_info(address: str, port: int) -> aiohappyeyeballs.AddrInfoType:
     return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, *rest)
 
 
-def _tunnel_request(origin: Origin, proxy: Proxy) -> bytes:
+async def _open_tunnel(connection: Connection, origin: Origin, proxy: Proxy) -> None:
+    """Let a proxy connect to a server; raise NoConnection where it does not."""
     to = origin.full_authority
     login = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
-    return f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{login}\r\n".encode()
+    reader = AnswerReader("CONNECT", 0)
+    try:
+        await connection.exchange(f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{login}\r\n".encode(), reader)
+    except LostRequest:
+        raise NoConnection("proxy") from None
+    status = reader.answer.status
+    if not 200 <= status < 300:
+        raise NoConnection("proxy", status)
+    if not connection.is_usable:
+        raise NoConnection("proxy")
 
 
 def _bracketed(host: str) -> str:

@@ -114,17 +114,22 @@ class Pool:
         return None
 
     async def _dial(self, origin: Origin, deadline: float) -> Connection:
-        if self._closed:
-            raise NoConnection("closed")
+        self._expect_open()
         connection = await self._dialer.dial(origin, deadline)
-        if self._closed:
+        try:
+            self._expect_open()
+        except NoConnection:
             connection.abort()
-            raise NoConnection("closed")
+            raise
         self._open[connection] = origin
         connection.lost.add_done_callback(lambda _lost: self._forget(connection))
         if self._timer is None:
             self._expire()
         return connection
+
+    def _expect_open(self) -> None:
+        if self._closed:
+            raise NoConnection("closed")
 
     def _forget(self, connection: Connection) -> None:
         origin = self._open.pop(connection)
