@@ -16,7 +16,7 @@ from gatepost.wire.options import ConnectionOptions, check_base_url
 from gatepost.wire.pool import Pool, Request
 from gatepost.wire.replies import MAX_REPLY_BYTES, MISCONFIGURED, READING_METHODS, Reply
 from gatepost.wire.tokens import TokenCache, TokenSource
-from gatepost.wire.urls import parse_base_url, target
+from gatepost.wire.urls import parse_origin, parse_path, parse_proxy, target
 
 Body = bytes | Sequence[tuple[str, str]]
 """The body of a request: bytes (JSON unless the headers say otherwise), or the pairs of a form."""
@@ -101,17 +101,17 @@ class Http:
         tokens: TokenCache | None,
         max_reply: int = MAX_REPLY_BYTES,
     ) -> None:
-        self._origin, self._base_path = parse_base_url(base_url)
+        self._origin = parse_origin(base_url)
+        self._base_path = parse_path(base_url)
         self._timeout = timeout
         self._connections = connections
         self._options = options
-        self._proxy = options.proxy_address()
+        self._proxy = parse_proxy(options.proxy.reveal()) if options.proxy else None
         # An https request goes through a tunnel, and the proxy sees nothing of it.
         self._is_forwarded = self._proxy is not None and not self._origin.tls
-        login = {}
-        if self._proxy is not None and self._is_forwarded and self._proxy.authorization:
-            login = {"Proxy-Authorization": self._proxy.authorization}
-        self._headers = with_headers({"Content-Type": "application/json", **login}, headers)
+        self._headers = with_headers({"Content-Type": "application/json"}, headers)
+        if self._proxy is not None and self._is_forwarded:
+            self._headers = with_headers(self._proxy.headers, self._headers)
         self._heads: Heads
         self._authority = self._origin.authority
         self._tokens = tokens

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import aiohappyeyeballs
@@ -49,6 +49,11 @@ class Proxy(NamedTuple):
     port: int
     authorization: str
     """The value of Proxy-Authorization; empty where there is none."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What a request to the proxy itself has."""
+        return {"Proxy-Authorization": self.authorization} if self.authorization else {}
 
 
 class Dialer:

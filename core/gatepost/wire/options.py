@@ -2,7 +2,6 @@
 
 import re
 import ssl
-from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,6 @@ from msgspec import Meta
 
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
-from gatepost.wire.dialing import Proxy
 
 _WORD = re.compile("[!-~]+")
 
@@ -44,19 +42,6 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                     yield Fault(f"connection.{name}", f"has no effect: {key} does not begin with https")
         if self.proxy is not None and not _is_proxy_url(self.proxy.reveal()):
             yield Fault("connection.proxy", "must be a URL such as http://user:password@proxy.example:3128")
-
-    def proxy_address(self) -> Proxy | None:
-        """Return the proxy with its credentials, None where there is none."""
-        if self.proxy is None:
-            return None
-        url = yarl.URL(self.proxy.reveal())
-        assert url.raw_host is not None
-        login = (
-            ""
-            if url.user is None
-            else b64encode(f"{url.user}:{url.password or ''}".encode("latin-1")).decode()
-        )
-        return Proxy(url.raw_host, url.port or 80, f"Basic {login}" if login else "")
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return a TLS context with the files' certificates, or None where there are none; reads the files.

@@ -1,4 +1,4 @@
-"""Kept connections: at most so many requests at a time, and a connection for each."""
+"""A pool of connections: at most so many requests at a time, and a connection for each."""
 
 import asyncio
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Request(NamedTuple):
     max_body: int
     """Bytes of the answer's body that are read."""
     may_repeat: bool = False
-    """Whether it may leave a second time where a kept connection is lost before anything of an answer came."""
+    """Whether it may leave a second time where a reused connection is lost before anything of an answer came."""
 
 
 class Pool:
@@ -54,10 +54,10 @@ class Pool:
         """
         await self._take_slot(deadline)
         try:
-            kept = self._take_idle(origin)
-            if kept is not None:
+            idle = self._take_idle(origin)
+            if idle is not None:
                 try:
-                    return await self._exchange(kept, origin, request, deadline)
+                    return await self._exchange(idle, origin, request, deadline)
                 except LostRequest as error:
                     if not request.may_repeat or error.kind != "lost" or error.is_answered:
                         raise
@@ -70,7 +70,7 @@ class Pool:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        idle = {connection for kept in self._idle.values() for connection in kept}
+        idle = {connection for connections in self._idle.values() for connection in connections}
         for connection in self._open:
             if connection in idle:
                 connection.close()
@@ -105,10 +105,10 @@ class Pool:
         return reader.answer
 
     def _take_idle(self, origin: Origin) -> Connection | None:
-        kept = self._idle.get(origin)
-        while kept:
+        idle = self._idle.get(origin)
+        while idle:
             # The one that was used last: so those that are more than enough end.
-            connection = kept.pop()
+            connection = idle.pop()
             if connection.is_usable:
                 return connection
         return None
@@ -133,10 +133,10 @@ class Pool:
 
     def _forget(self, connection: Connection) -> None:
         origin = self._open.pop(connection)
-        kept = self._idle.get(origin, [])
-        if connection in kept:
-            kept.remove(connection)
-        if not kept:
+        idle = self._idle.get(origin, [])
+        if connection in idle:
+            idle.remove(connection)
+        if not idle:
             self._idle.pop(origin, None)
 
     def _expire(self) -> None:

@@ -1,22 +1,38 @@
 """URLs and targets as requests need them."""
 
 import re
+from base64 import b64encode
 
 import yarl
 
-from gatepost.wire.dialing import Origin
+from gatepost.wire.dialing import Origin, Proxy
 
 # Not "#": what follows it is no part of a request.
 _ENCODED = re.compile('[!"$-~]*')
 """A URL in which nothing has to be percent-encoded."""
 
 
-def parse_base_url(text: str) -> tuple[Origin, str]:
-    """Return the server that a base URL names, and the path before that of each request."""
-    url = _parse(text)
+def parse_origin(base_url: str) -> Origin:
+    """Return the server that a base URL names."""
+    url = _parse(base_url)
     assert url.raw_host is not None
     assert url.port is not None
-    return Origin(url.scheme == "https", url.raw_host, url.port), url.raw_path.rstrip("/")
+    return Origin(url.scheme == "https", url.raw_host, url.port)
+
+
+def parse_path(base_url: str) -> str:
+    """Return the path of a base URL, which stands before that of each request."""
+    return _parse(base_url).raw_path.rstrip("/")
+
+
+def parse_proxy(url: str) -> Proxy:
+    """Return the proxy that a URL names, with its credentials."""
+    parts = yarl.URL(url)
+    assert parts.raw_host is not None
+    assert parts.port is not None
+    login = f"{parts.user}:{parts.password or ''}" if parts.user is not None else ""
+    authorization = f"Basic {b64encode(login.encode('latin-1')).decode()}" if login else ""
+    return Proxy(parts.raw_host, parts.port, authorization)
 
 
 def target(path: str) -> str:
