@@ -11,6 +11,12 @@ from gatepost import wire
 from gatepost.errors import Unavailable, Uncertain
 from wire.raw_server import Connection, RawServer, answer, answering, forever
 
+
+@pytest.fixture(scope="session")
+def anyio_backend(either_loop):
+    return either_loop
+
+
 TIMEOUT = 0.5
 """Seconds: only for the faults that end by it."""
 

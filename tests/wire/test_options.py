@@ -20,6 +20,11 @@ from gatepost.model import Secret
 from wire.raw_server import Connection, RawServer, answer, answering
 
 
+@pytest.fixture(scope="session")
+def anyio_backend(either_loop):
+    return either_loop
+
+
 @pytest.fixture(scope="module")
 def authority():
     return trustme.CA()

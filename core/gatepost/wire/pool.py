@@ -109,6 +109,9 @@ class Pool:
         while idle:
             # The one that was used last: so those that are more than enough end.
             connection = idle.pop()
+            # One that is over its time may be about to be closed by the server, after a loop that stood still.
+            if connection.due <= self._loop.time():
+                connection.expire()
             if connection.is_usable:
                 return connection
         return None
