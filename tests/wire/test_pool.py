@@ -263,6 +263,19 @@ async def test_no_address_is_connected_to_where_one_is_refused():
     assert server.connections == 0
 
 
+async def test_nothing_leaves_after_the_deadline():
+    async with RawServer(answering) as server:
+        pool = Pool(Dialer(), 8)
+        origin = Origin(tls=False, host="127.0.0.1", port=server.port)
+        await get(pool, origin)
+        with pytest.raises(NoConnection) as raised:
+            await pool.exchange(origin, Request("POST", b"POST / HTTP/1.1\r\n\r\n", 100), pool.deadline(0.0))
+        await pool.close()
+
+    assert raised.value.kind == "timeout"
+    assert len(server.requests) == 1
+
+
 async def test_connections_to_two_servers_are_not_mixed_up():
     async def other(connection: Connection) -> None:
         while await connection.read():

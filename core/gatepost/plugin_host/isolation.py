@@ -174,7 +174,8 @@ class HookRunner:
             return self.record_violation(hook, "", HookFailure(error))
 
     def _start(self, hook: str, call: Callable[[], Awaitable[T]]) -> asyncio.Task[T | HookFailure]:
-        async def run() -> T | HookFailure:
+        # Without the quotes the union would be built with each call of a hook.
+        async def run() -> "T | HookFailure":
             with logs.hook_context(self.instance, hook):
                 return await _catch_all(call)
 
@@ -225,7 +226,7 @@ async def _wait_for(task: asyncio.Task[Any], timeout: float) -> None:  # noqa: A
 
     For a single task this costs half as much CPU as ``asyncio.wait``.
     """
-    loop = asyncio.get_running_loop()
+    loop = task.get_loop()
     waiter = loop.create_future()
 
     def wake(_task: object = None) -> None:
