@@ -41,7 +41,7 @@ async def test_a_call_that_was_not_acknowledged_is_made_again(
         await gateway.settled()
         figures = await gateway.metrics()
     assert len(deployment.crm.attempts) == 3
-    # When a reused connection is closed during a call, aiohttp makes the call again, which is not a try of ours.
+    # When a reused connection is closed during a call, the client makes the call again, which is not a try of ours.
     assert figures["gatepost_callbacks_total", "retry", "accepted"] in (
         {1, 2} if failure == "closed" else {2}
     )

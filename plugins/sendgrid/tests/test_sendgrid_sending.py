@@ -369,7 +369,7 @@ async def test_ping_costs_nothing(provider, plugin):
     ],
 )
 async def test_ping_raises_only_unavailable(provider, plugin, fault, misconfigured):
-    # For every request, because aiohttp repeats a GET when its connection is lost.
+    # For every request, because a GET is repeated when its connection is lost.
     provider.failure = fault
     with pytest.raises(Unavailable) as caught:
         await plugin.ping()
