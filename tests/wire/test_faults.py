@@ -24,11 +24,12 @@ READING = ("GET", "HEAD")
 SENDING = ("POST", "PUT", "PATCH", "DELETE", "GET that sends")
 
 
-async def close_at_once(_connection: Connection) -> None:
-    pass
+async def close_at_first_byte(connection: Connection) -> None:
+    await connection.reader.read(1)
 
 
-async def reset_at_once(connection: Connection) -> None:
+async def reset_at_first_byte(connection: Connection) -> None:
+    await connection.reader.read(1)
     connection.reset()
 
 
@@ -67,8 +68,8 @@ async def body_that_stalls(connection: Connection) -> None:
 
 
 AFTER_CONNECTING = [
-    close_at_once,
-    reset_at_once,
+    close_at_first_byte,
+    reset_at_first_byte,
     close_after_head,
     close_after_body,
     reset_after_body,

@@ -1,8 +1,12 @@
 """Connections: how long they are used, and for what."""
 
 import asyncio
+import socket
+import ssl
+from urllib.parse import quote
 
 import pytest
+import trustme
 
 from gatepost import wire
 from gatepost.errors import Rejected, Unavailable, Uncertain
@@ -79,17 +83,90 @@ async def test_bytes_that_were_not_requested_are_no_answer():
     assert server.connections == 2
 
 
-async def test_an_answer_before_the_whole_body_is_read_counts():
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def ca(authority, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return wire.ConnectionOptions(ca=path)
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_an_answer_before_the_whole_body_is_read_counts_and_ends_the_connection(is_tls, tls, ca):
+    body = b"x" * 30_000_000
+    answered, ended = asyncio.Event(), asyncio.Queue()
+
     async def refuse(connection: Connection) -> None:
         await connection.read_head()
         await connection.write(answer(413))
-        await forever()
+        await answered.wait()
+        received = 0
+        try:
+            while part := await connection.reader.read(1_000_000):
+                received += len(part)
+        except OSError:
+            pass
+        ended.put_nowait(received)
 
-    async with RawServer(refuse) as server, connect(server.url) as http:
+    async with (
+        RawServer(refuse, tls=tls if is_tls else None) as server,
+        connect(server.url, options=ca if is_tls else None) as http,
+    ):
         for _ in range(2):
-            assert (await http.post("/", b"x" * 30_000_000)).status == 413
+            assert (await http.post("/", body)).status == 413
+        answered.set()
+        for _ in range(2):
+            assert await ended.get() < len(body)
 
     assert server.connections == 2
+
+
+async def test_a_server_that_does_not_end_tls_holds_no_connection(tls, ca):
+    def serve(listener: socket.socket) -> None:
+        connection = tls.wrap_socket(listener.accept()[0], server_side=True)
+        connection.recv(65_536)
+        connection.sendall(answer(202, b"{}", "Connection: close"))
+        with socket.socket(fileno=connection.detach()) as plain:
+            plain.settimeout(20)
+            while plain.recv(65_536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(asyncio.to_thread(serve, listener))
+        async with connect(f"https://127.0.0.1:{listener.getsockname()[1]}", options=ca) as http:
+            assert (await http.post("/", b"{}")).status == 202
+            await serving
+
+
+@pytest.mark.parametrize("close", [Connection.reset, lambda connection: connection.writer.close()])
+async def test_a_connection_that_is_lost_before_the_request_leaves_is_none(close):
+    class SlowDialer(Dialer):
+        async def dial(self, *where):
+            connection = await super().dial(*where)
+            await connection.lost
+            return connection
+
+    async def close_at_once(connection: Connection) -> None:
+        close(connection)
+
+    async with RawServer(close_at_once) as server:
+        pool = Pool(SlowDialer(), 8)
+        with pytest.raises(NoConnection) as raised:
+            await get(pool, Origin(tls=False, host="127.0.0.1", port=server.port))
+        await pool.close()
+
+    assert raised.value.kind == "connect"
 
 
 async def test_a_request_that_sends_nothing_leaves_again_where_a_reused_connection_was_lost():
@@ -121,11 +198,14 @@ async def test_a_request_that_sends_nothing_leaves_once_where_it_was_answered_or
     assert server.connections == 1
 
 
-async def test_requests_in_flight_are_lost_when_the_pool_is_closed():
+@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 202 Accepted\r\n\r\n{"])
+async def test_requests_in_flight_are_lost_when_the_pool_is_closed(begin):
     requested = asyncio.Event()
 
     async def hang(connection: Connection) -> None:
         await connection.read()
+        await connection.write(begin)
+        await asyncio.sleep(0.05)
         requested.set()
         assert await connection.read() is None
 
@@ -189,12 +269,14 @@ async def test_the_path_follows_that_of_the_base_url(path, target):
     assert [request.target for request in server.requests] == [target]
 
 
-@pytest.mark.parametrize("path", ["@other.example/", ".other.example/", ":1/"])
+@pytest.mark.parametrize(
+    "path", ["@other.example/", ".other.example/", ":1/", "é", "@other.example/é", ".other.example/é", ":é/"]
+)
 async def test_no_path_leads_to_another_host(path):
     async with RawServer(answering) as server, connect(server.url) as http:
         await http.post(path)
 
-    assert [request.target for request in server.requests] == [f"/{path}"]
+    assert [request.target for request in server.requests] == ["/" + quote(path, safe="/@:")]
 
 
 def names(*answers):
@@ -274,6 +356,27 @@ async def test_nothing_leaves_after_the_deadline():
 
     assert raised.value.kind == "timeout"
     assert len(server.requests) == 1
+
+
+async def test_a_request_is_not_later_than_its_deadline():
+    over = asyncio.Event()
+
+    async def hang(connection: Connection) -> None:
+        await connection.read()
+        await forever()
+
+    async with RawServer(hang) as server:
+        pool = Pool(Dialer(), 8)
+        deadline = pool.deadline(0.25)
+        request = Request("POST", b"POST / HTTP/1.1\r\n\r\n", 100)
+        origin = Origin(tls=False, host="127.0.0.1", port=server.port)
+        sending = asyncio.create_task(pool.exchange(origin, request, deadline))
+        # Timers end in their order, however late a busy machine is.
+        asyncio.get_running_loop().call_at(deadline + 0.005, over.set)
+        await over.wait()
+        assert sending.done()
+        assert sending.exception() is not None
+        await pool.close()
 
 
 async def test_connections_to_two_servers_are_not_mixed_up():

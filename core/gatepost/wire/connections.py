@@ -44,15 +44,21 @@ class Connection(asyncio.Protocol):
         self.lost: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection is closed."""
         self._transport: asyncio.Transport
+        self._tcp: asyncio.Transport
+        """The transport below TLS, where there is TLS."""
         self._reader: AnswerReader | None = None
         self._answered: asyncio.Future[None] | None = None
 
     async def exchange(self, request: bytes, reader: AnswerReader) -> None:
-        """Send a request, and wait until ``reader`` has its answer. The connection must be usable.
+        """Send a request, and wait until ``reader`` has its answer.
 
-        Raises LostRequest. After any error, also when it is cancelled, the connection is closed. Otherwise it is usable if
-        it may carry another request.
+        Raises NoConnection when the connection is not usable, and LostRequest. After any error, also when it is cancelled,
+        the connection is closed. Otherwise it is usable if it may carry another request.
         """
+        if not self.is_usable:
+            # The server has closed it, or has spoken first. Where it is closed, no answer would ever come.
+            self.abort()
+            raise NoConnection("connect")
         self._reader = reader
         self._answered = self._loop.create_future()
         try:
@@ -63,36 +69,46 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             self._reader = self._answered = None
-        # A server that answers before it has read all of the request may never read the rest.
-        if not reader.keeps_connection or self._transport.get_write_buffer_size():
+        if self._transport.get_write_buffer_size() or self._tcp.get_write_buffer_size():
+            # A server that answers before it has read all of the request may never read the rest.
+            self.abort()
+        elif not reader.keeps_connection:
             self.close()
 
     async def start_tls(self, tls: ssl.SSLContext, host: str) -> None:
         """Set up TLS with ``host`` over the connection; raise OSError."""
-        transport = await self._loop.start_tls(self._transport, self, tls, server_hostname=host)
-        assert transport is not None
+        transport = None
+        if self.is_usable:
+            transport = await self._loop.start_tls(self._tcp, self, tls, server_hostname=host)
+        if transport is None:
+            # The connection was closed before or meanwhile.
+            raise ConnectionResetError
         self._transport = transport
 
     def expire(self) -> None:
-        """End the request in flight as one that timed out, or close an idle connection."""
-        if self._answered is None:
+        """End the request in flight as one that timed out, or an idle connection; end the wait for its end of TLS."""
+        if self._answered is not None:
+            self._fail("timeout")
+        elif self.is_usable:
             self.close()
         else:
-            self._fail("timeout")
+            self.abort()
 
     def close(self) -> None:
-        """Close the connection after what was written has left."""
+        """Close the connection; over TLS this waits until the server has ended TLS too."""
         self.is_usable = False
         self._transport.close()
 
     def abort(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once; a request in flight is lost."""
         self.is_usable = False
-        self._transport.abort()
+        # Before the end that the server has no part in is taken for the end of an answer.
+        self._fail("lost")
+        self._tcp.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport: called by asyncio, as are the following methods."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = self._tcp = cast("asyncio.Transport", transport)
         self.is_usable = True
 
     def data_received(self, data: bytes) -> None:

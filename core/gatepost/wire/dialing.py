@@ -85,9 +85,7 @@ class Dialer:
                     return await self._connect(target.host, target.port)
                 if self._tls is None:
                     self._tls = await asyncio.to_thread(_system_tls)
-                if self._proxy is None:
-                    return await self._connect(origin.host, origin.port, self._tls)
-                return await self._tunnel(self._proxy, origin, self._tls)
+                return await self._connect_tls(origin, self._tls)
         except TimeoutError:
             raise NoConnection("timeout") from None
         except ssl.SSLError:
@@ -96,26 +94,26 @@ class Dialer:
         except (OSError, ValueError, RuntimeError):
             raise NoConnection("connect") from None
 
-    async def _tunnel(self, proxy: Proxy, origin: Origin, tls: ssl.SSLContext) -> Connection:
-        connection = await self._connect(proxy.host, proxy.port)
+    async def _connect_tls(self, origin: Origin, tls: ssl.SSLContext) -> Connection:
+        target = self._proxy or origin
+        connection = await self._connect(target.host, target.port)
         try:
-            await _open_tunnel(connection, origin, proxy)
+            if self._proxy is not None:
+                await _open_tunnel(connection, origin, self._proxy)
             await connection.start_tls(tls, _server_name(origin.host))
         except BaseException:
             connection.abort()
             raise
         return connection
 
-    async def _connect(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> Connection:
+    async def _connect(self, host: str, port: int) -> Connection:
         infos = [_address_info(address, port) for address in await self._addresses(host)]
         loop = asyncio.get_running_loop()
         connected = await aiohappyeyeballs.start_connection(
             infos, happy_eyeballs_delay=_NEXT_ADDRESS_DELAY, loop=loop
         )
         try:
-            _, connection = await loop.create_connection(
-                Connection, sock=connected, ssl=tls, server_hostname=_server_name(host) if tls else None
-            )
+            _, connection = await loop.create_connection(Connection, sock=connected)
         except BaseException:
             connected.close()
             raise

@@ -11,11 +11,11 @@ _MAX_IDLE = 14.0
 """Seconds. Less than common servers keep an idle connection (nginx 75 s, many load balancers 60 s, some 15 s): a send on a
 connection that the server is just closing would become uncertain without need."""
 
-_PRECISION = 0.1
-"""Seconds by which a deadline may be late."""
+_LOOK_EVERY = 0.1
+"""Seconds after which deadlines are looked at, at the latest. A request with less time than this may be late by as much."""
 
 _CLOSE_TIMEOUT = 1.0
-"""Seconds for the ends of TLS when the pool is closed."""
+"""Seconds for the end of TLS when a connection is closed."""
 
 
 class Request(NamedTuple):
@@ -99,8 +99,8 @@ class Pool:
         reader = AnswerReader(request.method, request.max_body)
         connection.due = deadline
         await connection.exchange(request.content, reader)
+        connection.due = self._loop.time() + (_MAX_IDLE if connection.is_usable else _CLOSE_TIMEOUT)
         if connection.is_usable:
-            connection.due = self._loop.time() + _MAX_IDLE
             self._idle.setdefault(origin, []).append(connection)
         return reader.answer
 
@@ -146,5 +146,7 @@ class Pool:
         """End what is due, and look again soon. A timer for each request would take a tenth of its CPU."""
         now = self._loop.time()
         for connection in [connection for connection in self._open if connection.due <= now]:
+            connection.due = now + _CLOSE_TIMEOUT
             connection.expire()
-        self._timer = self._loop.call_later(_PRECISION, self._expire) if self._open else None
+        due = min((connection.due for connection in self._open), default=None)
+        self._timer = None if due is None else self._loop.call_at(min(due, now + _LOOK_EVERY), self._expire)

@@ -37,9 +37,9 @@ def parse_proxy(url: str) -> Proxy:
 
 def target(path: str) -> str:
     """Return a path with its query as it is sent: as it is; what can't be sent so is percent-encoded."""
-    if _ENCODED.fullmatch(path) is None:
-        path = _parse(f"http://host{path}").raw_path_qs
-    return path if path.startswith("/") else f"/{path}"
+    if not path.startswith("/"):
+        path = f"/{path}"
+    return path if _ENCODED.fullmatch(path) else _parse(f"http://host{path}").raw_path_qs
 
 
 def _parse(text: str) -> yarl.URL:
