@@ -255,6 +255,18 @@ async def test_a_tunnel_that_breaks_before_tls_is_unavailable(tls):
     assert server.requests == []
 
 
+@pytest.mark.parametrize("is_tunnelled", [False, True])
+async def test_a_certificate_of_another_name_is_refused(files, tls, is_tunnelled):
+    async with RawServer(answering, tls=tls) as server, RawServer(Proxy(server)) as proxy:
+        way = {"proxy": Secret(proxy.url)} if is_tunnelled else {}
+        url = server.url.replace("127.0.0.1", "localhost")
+        async with connect(url, ca=files / "ca.pem", **way) as http:
+            with pytest.raises(Unavailable, match="TLS failed"):
+                await http.post("/", b"{}")
+
+    assert server.requests == []
+
+
 async def test_a_proxy_that_is_away_is_unavailable():
     async with connect("https://provider.example", proxy=Secret("http://127.0.0.1:1")) as http:
         with pytest.raises(Unavailable):
