@@ -31,6 +31,10 @@ async def test_a_token_is_renewed_before_its_end(running, provider, set_ahead):
         assert fetches(provider) == 1
         set_ahead(20.0)
         await plugin.find_contact("anna")
+        # The lookup had the old token, and did not wait for the new one.
+        async with asyncio.timeout(10.0):
+            while fetches(provider) == 1:
+                await asyncio.sleep(0.01)
         await plugin.find_contact("anna")
         assert fetches(provider) == 2
     assert provider.refused == []
