@@ -42,6 +42,15 @@ async def test_a_request_ends_at_its_deadline(set_ahead):
             await sending
 
 
+async def test_an_address_is_not_looked_up(monkeypatch):
+    async def fail(*_rest, **_options):
+        raise OSError
+
+    async with RawServer(answering) as server, wire.connect(server.url, timeout=30.0, connections=4) as http:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fail)
+        assert (await http.post("/", b"{}")).status == 202
+
+
 async def test_a_new_address_of_a_name_is_found_when_the_old_one_is_ten_seconds_old(set_ahead, monkeypatch):
     loop, lookups = asyncio.get_running_loop(), []
     original = loop.getaddrinfo

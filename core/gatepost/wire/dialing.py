@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -168,10 +169,21 @@ class _NameCache:
 
 
 async def _resolve(host: str) -> Sequence[str]:
+    if _is_address(host):
+        # The system knows none of the other family where it has no interface but the loopback's for it.
+        return [host]
     infos = await asyncio.get_running_loop().getaddrinfo(
         host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
     )
     return [str(info[4][0]) for info in infos]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _address_info(address: str, port: int) -> aiohappyeyeballs.AddrInfoType:
