@@ -5,10 +5,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
+from urllib.request import urlopen
 
 from databases import Postgres
-from gateways import ONE_CLIENT, SMTP, SQLITE, configure, many_clients
-from machine import Row, cpu, free_port, run_script, start_script
+from gateways import ONE_CLIENT, SMTP, SQLITE, Senders, configure, many_clients
+from load import answered_with_error, put_load
+from machine import Row, cpu, free_port, start_script
 from slow_disk import COMMIT_DELAY
 
 from gatepost.testing.process import GatewayProcess
@@ -24,73 +27,60 @@ P99_GOAL = 25.0
 SLOW_DISK_GOAL = 1000.0
 """Accepts per second."""
 
+POSTGRES_GOAL = 1.3
+"""CPU of the gateway on PostgreSQL, as a multiple of that on SQLite."""
+
+
+class Target(NamedTuple):
+    """A server under load."""
+
+    pid: int
+    url: str
+
 
 def rows(rounds: int, seconds: float) -> Iterator[Row]:
-    """Measure on SQLite."""
-    return _rows(rounds, seconds, "accept", goals=True)
+    """Measure the no-op and the gateway in turn; yield medians of the ratios of neighbours."""
+    with ExitStack() as stack:
+        noop, gateway = _noop(stack), _gateway(stack)
+        pairs = _in_turn(noop, gateway, rounds, seconds)
+        refused = _refused_by(gateway)
+    noop_last, last = pairs[-1]
+    if refused:
+        yield Row("accept", None, "", RATIO_GOAL, note=f"VOID: {refused:.0f} were not accepted")
+        return
+    rate = f"{last['rate']:.0f} a second; no-op {noop_last['rate']:.0f}"
+    cost = f"{last['cpu'] * 1e6:.0f} µs each; no-op {noop_last['cpu'] * 1e6:.0f}"
+    latency = f"at {CONNECTIONS} connections; half within {last['p50'] * 1000:.0f} ms"
+    throughput = median(durable["rate"] / noop["rate"] for noop, durable in pairs)
+    used = median(noop["cpu"] / durable["cpu"] for noop, durable in pairs)
+    p99 = median(durable["p99"] * 1000 for _, durable in pairs)
+    yield Row("accept: throughput", throughput, "of no-op", RATIO_GOAL, note=rate)
+    yield Row("accept: CPU", used, "of no-op", RATIO_GOAL, note=cost)
+    yield Row("accept: p99", p99, "ms", P99_GOAL, at_least=False, note=latency)
 
 
 def on_postgres(rounds: int, seconds: float) -> Iterator[Row]:
-    """Measure on PostgreSQL, without goals because the server works on the same cores."""
-    with Postgres() as server:
-        yield from _rows(rounds, seconds, "accept, PostgreSQL", goals=False, server=server)
-
-
-def _rows(
-    rounds: int, seconds: float, name: str, *, goals: bool, server: Postgres | None = None
-) -> Iterator[Row]:
-    """Measure the no-op and the gateway in turn; yield medians of the ratios of neighbours."""
-    ratio_goal, p99_goal = (RATIO_GOAL, P99_GOAL) if goals else (None, None)
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-        # Nothing listens on the relay's port, so its breaker rests and the queue only grows.
-        relay = SMTP.format(port=free_port(), connections=8)
-        config = configure(Path(folder), relay, server.new_database() if server else SQLITE)
-        port = free_port()
-        noop_pid = stack.enter_context(start_script("noop.py", port))
-        gateway = stack.enter_context(GatewayProcess(config))
-        throughputs, cpu_ratios, p99s, refused, requests = [], [], [], 0.0, 0.0
-        for number in range(rounds + 1):
-            noop = _measure(noop_pid, f"http://127.0.0.1:{port}", seconds, f"noop{number}")
-            server_cpu = server.cpu() if server else 0.0
-            durable = _measure(gateway.pid, gateway.url, seconds, f"run{number}")
-            server_cpu = (server.cpu() - server_cpu if server else 0.0) / durable["count"]
-            requests += durable["count"]
-            refused += durable["refused"]
-            if number == 0:
-                continue  # the warm-up
-            throughputs.append(durable["rate"] / noop["rate"])
-            cpu_ratios.append(noop["cpu"] / durable["cpu"])
-            p99s.append(durable["p99"] * 1000)
-    if refused:
-        note = f"VOID: {refused:.0f} of {requests:.0f} were not accepted"
-        yield Row(name, None, "", ratio_goal, note=note)
-        return
-    rate = f"{durable['rate']:.0f} a second; no-op {noop['rate']:.0f}"
-    cost = f"{durable['cpu'] * 1e6:.0f} µs each; no-op {noop['cpu'] * 1e6:.0f}"
-    cost += f"; the server {server_cpu * 1e6:.0f} beside that" if server else ""
-    latency = f"at {CONNECTIONS} connections; half within {durable['p50'] * 1000:.0f} ms"
-    yield Row(f"{name}: throughput", median(throughputs), "of no-op", ratio_goal, note=rate)
-    yield Row(f"{name}: CPU", median(cpu_ratios), "of no-op", ratio_goal, note=cost)
-    yield Row(f"{name}: p99", median(p99s), "ms", p99_goal, at_least=False, note=latency)
+    """Measure in turn a gateway on SQLite and one on PostgreSQL, whose server works on the same cores."""
+    with Postgres() as server, ExitStack() as stack:
+        sqlite, postgres = _gateway(stack), _gateway(stack, server.new_database())
+        before = server.cpu()
+        pairs = _in_turn(sqlite, postgres, rounds, seconds)
+        count = sum(one["count"] for _, one in pairs)
+        server_cpu = (server.cpu() - before) / count
+        refused = _refused_by(sqlite) + _refused_by(postgres)
+    yield _cost_row(
+        "accept, PostgreSQL: CPU", pairs, refused, "of SQLite", POSTGRES_GOAL, "SQLite", server_cpu
+    )
 
 
 def many(rounds: int, seconds: float) -> Iterator[Row]:
     """Measure in turn ten clients with thirty rules, and one client with a list."""
-    ratios, refused = [], 0.0
     with ExitStack() as stack:
-        gateways = []
-        for senders in (ONE_CLIENT, many_clients()):
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-            relay = SMTP.format(port=free_port(), connections=8)
-            gateways.append(stack.enter_context(GatewayProcess(configure(folder, relay, senders=senders))))
-        for number in range(rounds + 1):
-            one, several = (_measure(one.pid, one.url, seconds, f"run{number}") for one in gateways)
-            refused += one["refused"] + several["refused"]
-            if number:
-                ratios.append(several["cpu"] / one["cpu"])
-    note = f"{several['cpu'] * 1e6:.0f} µs each; one client {one['cpu'] * 1e6:.0f}"
-    figure = None if refused else median(ratios)
-    yield Row("accept, ten clients and thirty rules: CPU", figure, "of one client", None, note=note)
+        one, several = _gateway(stack), _gateway(stack, senders=many_clients())
+        pairs = _in_turn(one, several, rounds, seconds)
+        refused = _refused_by(one) + _refused_by(several)
+    name = "accept, ten clients and thirty rules: CPU"
+    yield _cost_row(name, pairs, refused, "of one client", None, "one client")
 
 
 def slow_disk(rounds: int, seconds: float) -> Iterator[Row]:
@@ -100,9 +90,9 @@ def slow_disk(rounds: int, seconds: float) -> Iterator[Row]:
         port = free_port()
         config = configure(Path(folder), SMTP.format(port=free_port(), connections=8), port=port)
         with start_script("slow_disk.py", port, config) as pid:
-            url = f"http://127.0.0.1:{port}"
-            results = [_measure(pid, url, seconds, f"run{number}") for number in range(rounds + 1)][1:]
-    refused = sum(one["refused"] for one in results)
+            target = Target(pid, f"http://127.0.0.1:{port}")
+            results = [_measure(target, seconds, f"run{number}") for number in range(rounds + 1)][1:]
+            refused = _refused_by(target)
     p50 = min(one["p50"] for one in results)
     if refused or p50 < COMMIT_DELAY:
         reason = f"{refused:.0f} were not accepted" if refused else "the commits were not slowed down"
@@ -112,9 +102,59 @@ def slow_disk(rounds: int, seconds: float) -> Iterator[Row]:
     yield Row(name, median(one["rate"] for one in results), "a second", SLOW_DISK_GOAL, note=note)
 
 
-def _measure(pid: int, url: str, seconds: float, prefix: str) -> dict[str, float]:
-    """Run the load; return what the driver counted, the rate per second, and CPU seconds per request."""
-    before = cpu(pid)
-    result = run_script("driver.py", url, CONNECTIONS, seconds, prefix)
-    used = cpu(pid) - before
+def _noop(stack: ExitStack) -> Target:
+    port = free_port()
+    return Target(stack.enter_context(start_script("noop.py", port)), f"http://127.0.0.1:{port}")
+
+
+def _gateway(stack: ExitStack, store: str = SQLITE, senders: Senders = ONE_CLIENT) -> Target:
+    """Start a gateway. Nothing listens on its relay's port, so its breaker rests and the queue only grows."""
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    relay = SMTP.format(port=free_port(), connections=8)
+    gateway = stack.enter_context(GatewayProcess(configure(folder, relay, store, senders=senders)))
+    return Target(gateway.pid, gateway.url)
+
+
+def _in_turn(
+    one: Target, other: Target, rounds: int, seconds: float
+) -> list[tuple[dict[str, float], dict[str, float]]]:
+    """Put load on both in turn; return the figures of each round but the first, which warms up."""
+    return [
+        (_measure(one, seconds, f"run{number}"), _measure(other, seconds, f"run{number}"))
+        for number in range(rounds + 1)
+    ][1:]
+
+
+def _measure(target: Target, seconds: float, prefix: str) -> dict[str, float]:
+    """Put load on a server; return what the driver counted, the rate per second, and CPU seconds per request."""
+    before = cpu(target.pid)
+    result = put_load(target.url, CONNECTIONS, seconds, prefix)
+    used = cpu(target.pid) - before
+    if result["refused"]:
+        raise RuntimeError(f"{result['refused']:.0f} requests were not answered, or not accepted")
     return {**result, "rate": result["count"] / result["seconds"], "cpu": used / result["count"]}
+
+
+def _refused_by(gateway: Target) -> float:
+    """Return how many requests the gateway has refused since its start: wrk does not read the answers."""
+    with urlopen(f"{gateway.url}/metrics") as answer:
+        return answered_with_error(answer.read().decode())
+
+
+def _cost_row(
+    name: str,
+    pairs: list[tuple[dict[str, float], dict[str, float]]],
+    refused: float,
+    unit: str,
+    goal: float | None,
+    other: str,
+    server_cpu: float = 0.0,
+) -> Row:
+    """Return the row of the second one's CPU as a multiple of the first one's."""
+    if refused:
+        return Row(name, None, "", goal, at_least=False, note=f"VOID: {refused:.0f} were not accepted")
+    first, second = pairs[-1]
+    note = f"{second['cpu'] * 1e6:.0f} µs each; {other} {first['cpu'] * 1e6:.0f}"
+    note += f"; the server {server_cpu * 1e6:.0f} beside that" if server_cpu else ""
+    figure = median(second["cpu"] / first["cpu"] for first, second in pairs)
+    return Row(name, figure, unit, goal, at_least=False, note=note)

@@ -18,9 +18,11 @@ import csv_source
 import drain
 import encryption
 import growth
+import load
 import lookups
 import memory
 import merged_mails
+import quiet
 import sql_source
 import start
 import webhook_2000
@@ -81,7 +83,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    machine = describe_machine()
+    machine = {**describe_machine(), "load by": load.NAME}
     chosen = arguments.groups or [name for name in groups if name not in BY_NAME]
     rows = [row for name in chosen for row in _measure(name, groups[name])]
     results = {"machine": machine, "rows": [{**row._asdict(), "met": row.met} for row in rows]}
@@ -105,15 +107,22 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(name: str, rows: Callable[[], Iterator[Row]]) -> list[Row]:
-    """Measure one group; after an exception return a row that says so, so that other groups are measured."""
+    """Measure one group; after an exception return a row that says so, so that other groups are measured.
+
+    If other work used the machine right before or after, the rows give no verdict.
+    """
     print(f"{name} …", file=sys.stderr, flush=True)
     measured: list[Row] = []
+    foreign = quiet.foreign_share()
     try:
         measured.extend(rows())
     except Exception as error:  # noqa: BLE001  any exception is printed and becomes a row without a figure
         traceback.print_exc()
         measured.append(Row(name, None, "", note=f"could not be measured: {error}".splitlines()[0]))
-    return measured
+    foreign = max(foreign, quiet.foreign_share())
+    if foreign > quiet.LIMIT:
+        print(f"{name}: other work used {foreign:.0%} of a core, so there is no verdict", file=sys.stderr)
+    return [row._replace(busy=foreign > quiet.LIMIT) for row in measured]
 
 
 def _cells(row: Mapping[str, object]) -> tuple[str, str, str, str, str]:
@@ -121,7 +130,7 @@ def _cells(row: Mapping[str, object]) -> tuple[str, str, str, str, str]:
     goal = (
         "" if row["goal"] is None else f"{'≥' if row['at_least'] else '≤'} {_round(float(str(row['goal'])))}"
     )
-    met = {True: "yes", False: "NO", None: ""}[row["met"]]
+    met = {True: "yes", False: "NO", None: "busy" if row["busy"] and goal else ""}[row["met"]]
     return str(row["name"]), figure, goal, met, str(row["note"])
 
 

@@ -29,13 +29,15 @@ class Row(NamedTuple):
     at_least: bool = True
     """Whether the figure must be at least the goal, and not at most."""
     note: str = ""
+    busy: bool = False
+    """Whether the machine did something else meanwhile, so that the figure gives no verdict."""
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None if there is no goal."""
+        """Whether the goal is met; None if there is no goal, or no verdict."""
         if self.figure is None:
             return False
-        if self.goal is None:
+        if self.goal is None or self.busy:
             return None
         return self.figure >= self.goal if self.at_least else self.figure <= self.goal
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
+from load import noop_cost
 from machine import Row, run_script
 
 from gatepost.config.routes import Routes
@@ -40,8 +41,8 @@ from gatepost_sendgrid import SendGrid, Settings, reports
 from gatepost_sendgrid.testing import SendGridEmulator
 
 ROUNDS = 5
-GOAL = 250.0
-"""Milliseconds of CPU."""
+GOAL = 0.6
+"""CPU of an event, as a multiple of a request to the no-op of *accept*."""
 
 
 def request(
@@ -120,10 +121,14 @@ def print_line(part: str, times: list[float]) -> None:
 
 
 def rows() -> Iterator[Row]:
-    """Measure the row for the table of ``make bench``."""
-    figures = run_script("webhook_2000.py", "--json")
-    note = f"signature and translation {figures['read']:.1f} ms of that"
-    yield Row("webhook of 2,000 events", figures["recorded"], "ms of CPU", GOAL, at_least=False, note=note)
+    """Measure the row for the table of ``make bench``: an event, and in turn a request to the no-op."""
+    ratios = []
+    for _ in range(3):
+        noop, figures = noop_cost(), run_script("webhook_2000.py", "--json")
+        ratios.append(figures["recorded"] / 2000 / 1000 / noop)
+    note = f"{figures['recorded']:.0f} ms in all; signature and translation {figures['read']:.1f} ms of that"
+    name, unit = "webhook of 2,000 events: CPU of an event", "of a no-op request"
+    yield Row(name, statistics.median(ratios), unit, GOAL, at_least=False, note=note)
 
 
 async def measure(events: int, folder: Path, *, quiet: bool) -> dict[str, float]:
@@ -181,8 +186,6 @@ def main() -> None:
         figures = asyncio.run(measure(arguments.events, Path(folder), quiet=arguments.json))
     if arguments.json:
         print(json.dumps(figures))
-    elif arguments.events == 2000 and figures["recorded"] > GOAL:
-        raise SystemExit(f"the median is above the goal of {GOAL:.0f} ms")
 
 
 if __name__ == "__main__":

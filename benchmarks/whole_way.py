@@ -15,12 +15,16 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from gateways import configure
+from load import noop_cost
 from machine import Row, cpu, free_port, query_count, run_script, start_script
 
 from gatepost.testing.process import GatewayProcess
 
-GOAL = 3.0
-"""Throughput, as a multiple of the hand-written service's."""
+GOAL, ONE_AUTHORITY_GOAL = 15.0, 3.0
+"""Throughput, as a multiple of the hand-written service's, with the usual list of authorities and with one alone."""
+
+NOOP_GOAL = 7.0
+"""CPU of a message over TLS with everything, as a multiple of a request to the no-op of *accept*, without TLS."""
 
 CONNECTIONS = 16
 CALLBACK_TIMEOUT = 10.0
@@ -59,28 +63,44 @@ class Setup(NamedTuple):
 def rows(rounds: int, count: int, count_by_hand: int) -> Iterator[Row]:
     """Measure with all authorities trusted, and with only one, where opening a TLS connection is cheapest."""
     yield from _rows(rounds, count, count_by_hand, "whole way", GOAL, certifi.where())
-    yield from _rows(1, count, count_by_hand, "whole way, one authority trusted", None, os.devnull)
+    name = "whole way, one authority trusted"
+    yield from _rows(rounds, count, count_by_hand, name, ONE_AUTHORITY_GOAL, os.devnull)
+    yield _compared_with_noop(rounds, count)
 
 
 def _rows(
-    rounds: int, count: int, count_by_hand: int, name: str, goal: float | None, authorities: str
+    rounds: int, count: int, count_by_hand: int, name: str, goal: float, authorities: str
 ) -> Iterator[Row]:
     """Measure both in turn, each with a number of messages that takes about the same time."""
-    ratios, cpu_ratios, lost, lost_by_hand = [], [], 0.0, 0.0
-    for _ in range(rounds):
-        by_hand = _measure(_by_hand, count_by_hand, authorities)
-        gateway = _measure(_gateway, count, authorities)
-        ratios.append(gateway["rate"] / by_hand["rate"])
-        cpu_ratios.append(by_hand["cpu"] / gateway["cpu"])
-        lost += gateway["lost"]
-        lost_by_hand += by_hand["lost"]
-    rate = f"{gateway['rate']:.0f} a second; by hand {by_hand['rate']:.0f}, of which {lost_by_hand:.0f} were lost"
-    each = f"{gateway['cpu'] * 1e6:.0f} µs each; by hand {by_hand['cpu'] * 1e6:.0f}"
-    if lost:
+    pairs = [
+        (_measure(_by_hand, count_by_hand, authorities), _measure(_gateway, count, authorities))
+        for _ in range(rounds)
+    ]
+    if lost := sum(gateway["lost"] for _, gateway in pairs):
         yield Row(f"{name}: throughput", None, "", goal, note=f"VOID: {lost:.0f} callbacks never came")
         return
-    yield Row(f"{name}: throughput", median(ratios), "of by hand", goal, note=rate)
-    yield Row(f"{name}: CPU", median(cpu_ratios), "of by hand", note=each)
+    by_hand, gateway = pairs[-1]
+    lost_by_hand = sum(by_hand["lost"] for by_hand, _ in pairs)
+    rate = f"{gateway['rate']:.0f} a second; by hand {by_hand['rate']:.0f}, of which {lost_by_hand:.0f} were lost"
+    each = f"{gateway['cpu'] * 1e6:.0f} µs each; by hand {by_hand['cpu'] * 1e6:.0f}"
+    throughput = median(gateway["rate"] / by_hand["rate"] for by_hand, gateway in pairs)
+    used = median(by_hand["cpu"] / gateway["cpu"] for by_hand, gateway in pairs)
+    yield Row(f"{name}: throughput", throughput, "of by hand", goal, note=rate)
+    yield Row(f"{name}: CPU", used, "of by hand", goal, note=each)
+
+
+def _compared_with_noop(rounds: int, count: int) -> Row:
+    """Measure a request to the no-op and the whole way of a message in turn."""
+    name, unit = "whole way: CPU of a message", "times the no-op's"
+    ratios, lost = [], 0.0
+    for _ in range(rounds):
+        noop, gateway = noop_cost(), _measure(_gateway, count, certifi.where())
+        ratios.append(gateway["cpu"] / noop)
+        lost += gateway["lost"]
+    if lost:
+        return Row(name, None, "", NOOP_GOAL, at_least=False, note=f"VOID: {lost:.0f} callbacks never came")
+    note = f"{gateway['cpu'] * 1e6:.0f} µs each; no-op {noop * 1e6:.0f}"
+    return Row(name, median(ratios), unit, NOOP_GOAL, at_least=False, note=note)
 
 
 def _measure(
