@@ -29,6 +29,7 @@ import webhook_2000
 import whole_way
 import without_a_stop
 from machine import Row, describe_machine
+from peers import compare
 from rich.console import Console
 from rich.table import Table
 
@@ -54,6 +55,8 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "drain-many": lambda: drain.many(few, 5_000),
         "whole-way": lambda: whole_way.rows(few, 4_000, 600),
         "webhook": webhook_2000.rows,
+        "sms": lambda: compare.sms(few, 10_000),
+        "peers": lambda: compare.email(few, 4_000),
         "growth": lambda: growth.rows(largest),
         "memory": lambda: memory.rows(largest),
         "contacts": csv_source.rows,

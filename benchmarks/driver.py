@@ -62,8 +62,7 @@ class Connection(asyncio.Protocol):
         if len(body) < length:
             return
         self.received = body[length:]
-        accepted = head.startswith(b"HTTP/1.1 200") and b'"error_code":0' in body
-        self.load.answered(time.monotonic() - self.began, accepted=accepted)
+        self.load.answered(time.monotonic() - self.began, accepted=self.load.accepts(head, body))
         self.send_next()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -103,6 +102,10 @@ class Load:
         return self.template.replace(b"UID-------", b"%10d" % self.count).replace(
             b"u000", b"u%d" % (self.count % USERS)
         )
+
+    def accepts(self, head: bytes, body: bytes) -> bool:
+        """Tell whether this answer says that the message was accepted."""
+        return head.startswith(b"HTTP/1.1 200") and b'"error_code":0' in body
 
     def answered(self, seconds: float, *, accepted: bool) -> None:
         self.latencies.append(seconds)

@@ -126,9 +126,10 @@ def start_script(
         process.wait()
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes] | None) -> None:
+    """Wait until something listens there, or until the process that should has ended."""
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and (process is None or process.poll() is None):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:

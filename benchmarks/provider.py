@@ -1,6 +1,6 @@
 """An HTTP provider that takes every message immediately: ``python benchmarks/provider.py PORT COUNT_PORT``.
 
-It answers each POST with 202 and an ``X-Message-Id``. ``sink.py`` describes COUNT_PORT.
+It answers each request with 202 and an ``X-Message-Id``. ``sink.py`` describes COUNT_PORT.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class Connection(asyncio.Protocol):
         self.received += data
         while (end := self.received.find(b"\r\n\r\n")) >= 0:
             head = bytes(self.received[:end])
-            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
             if len(self.received) < end + 4 + length:
                 return
             self.take(self.received[end + 4 : end + 4 + length])
