@@ -22,6 +22,7 @@ import load
 import lookups
 import memory
 import merged_mails
+import processes
 import quiet
 import sql_source
 import start
@@ -70,6 +71,7 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "handover": without_a_stop.handovers,
         "accept-postgres": lambda: accept.on_postgres(few, seconds),
         "drain-postgres": lambda: drain.on_postgres(few, 5_000),
+        "processes": lambda: processes.rows(few, 4_000),
     }
 
 
