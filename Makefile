@@ -24,7 +24,7 @@ RUNS := 200000
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast coverage test-browser screenshots bench torture programs lint fuzz docs reference reports dist lock hooks clean
+.PHONY: help setup run test fast coverage test-browser screenshots bench soak torture programs lint fuzz docs reference reports dist lock hooks clean
 
 help:  ## list the targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ coverage: setup  ## run all tests and measure the lines and branches that they r
 
 bench: setup  ## measure CPU and throughput against yardsticks (10 minutes, idle Linux); ARGS are arguments of bench.py
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+soak: setup  ## send 500 messages a second the whole way for an hour, and watch memory; ARGS="--minutes 10"
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 torture: setup  ## break processes, disks and clocks, and count what is lost; SEED=1, ARGS="--scale 0.1 kill-sqlite"
 	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED) $(ARGS)

@@ -23,6 +23,7 @@ import lookups
 import memory
 import merged_mails
 import processes
+import programs
 import quiet
 import sql_source
 import start
@@ -88,7 +89,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    machine = {**describe_machine(), "load by": load.NAME}
+    programs.install()
+    machine = {**describe_machine(), "load by": load.load_name()}
     chosen = arguments.groups or [name for name in groups if name not in BY_NAME]
     rows = [row for name in chosen for row in _measure(name, groups[name])]
     results = {"machine": machine, "rows": [{**row._asdict(), "met": row.met} for row in rows]}

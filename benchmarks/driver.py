@@ -117,10 +117,14 @@ class Load:
         if not self.open:
             self.done.set_result(None)
 
-    async def run(self) -> dict[str, float]:
-        loop = asyncio.get_running_loop()
+    def prepare(self) -> None:
+        """Build the body that all requests share."""
         template = email(f"{self.prefix}-UID-------", 0, self.callback_url)
         self.template = template.replace(b'"u0"', b'"u000"')
+
+    async def run(self) -> dict[str, float]:
+        loop = asyncio.get_running_loop()
+        self.prepare()
         self.done = loop.create_future()
         self.open = self.connections
         # The same clock as the servers' (``sink.py``), so that their times can be compared with this one.

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from driver import email
 from machine import HERE, cpu, free_port, run_script, start_script
 
-WRK = shutil.which("wrk")
-"""The path of wrk, which `make programs` installs; None without it."""
 
-NAME = "wrk" if WRK else "driver.py"
-"""What makes the load, for the table: a driver in Python takes much more of the second core."""
+def load_name() -> str:
+    """Return what makes the load, for the table: a driver in Python takes much more of the second core."""
+    return "wrk" if shutil.which("wrk") else "driver.py"
 
 
 def put_load(url: str, connections: int, seconds: float, prefix: str) -> Mapping[str, float]:
@@ -22,7 +21,8 @@ def put_load(url: str, connections: int, seconds: float, prefix: str) -> Mapping
     ``prefix`` begins the uids, so that each run has its own. Return ``count``, ``seconds``, ``p50``, ``p99`` (seconds)
     and ``refused``: connections that broke, and with driver.py also requests that were not accepted.
     """
-    if WRK is None:
+    wrk = shutil.which("wrk")
+    if wrk is None:
         return run_script("driver.py", url, connections, seconds, prefix)
     with tempfile.NamedTemporaryFile("wb", suffix=".json") as body:
         body.write(email("UID-------", 0).replace(b'"u0"', b'"u000"'))

@@ -1,7 +1,7 @@
 """A provider over https that takes every mail immediately, and reports each as delivered in signed batches.
 
-``python benchmarks/reporting_provider.py PORT COUNT_PORT CERTIFICATE KEY WEBHOOK_URL``; KEY is the PEM file of
-an ECDSA key. ``sink.py`` describes COUNT_PORT. The reports look like SendGrid's, but cost as little CPU as
+``python benchmarks/reporting_provider.py PORT COUNT_PORT CERTIFICATE KEY WEBHOOK_URL [FAILING]``; KEY is the PEM file of
+an ECDSA key. In the first FAILING seconds of each minute it takes nothing: it answers 503. ``sink.py`` describes COUNT_PORT. The reports look like SendGrid's, but cost as little CPU as
 possible, because the gateway is measured on the same cores.
 """
 
@@ -24,6 +24,8 @@ BATCH_INTERVAL = 0.1
 
 BATCH_SIZE = 500
 """The most events in a batch."""
+
+FAILING = float(sys.argv[6]) if len(sys.argv) > 6 else 0.0
 
 
 class Recipient(msgspec.Struct):
@@ -54,6 +56,9 @@ class Connection(provider.Connection):
     """A connection whose mails are reported."""
 
     def take(self, body: bytearray) -> None:
+        if time.time() % 60 < FAILING:
+            self.transport.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+            return
         super().take(body)
         mail = DECODER.decode(body)
         personalization = mail.personalizations[0]

@@ -107,7 +107,7 @@ def _measure(
     start: Callable[[Setup], AbstractContextManager[int]], count: int, authorities: str
 ) -> dict[str, float]:
     with TemporaryDirectory() as name:
-        setup = _setup(Path(name), authorities)
+        setup = set_up(Path(name), authorities)
         callback_port, callback_count_port, count_port = free_port(), free_port(), free_port()
         webhooks = f"https://localhost:{setup.port}/webhooks/out"
         with (
@@ -153,7 +153,7 @@ def _wait_for_callbacks(port: int, count: int) -> dict[str, float]:
         time.sleep(0.05)
 
 
-def _setup(folder: Path, authorities: str) -> Setup:
+def set_up(folder: Path, authorities: str) -> Setup:
     """Create certificates and keys; ``authorities`` is a file of further authorities to trust."""
     authority = trustme.CA()
     (folder / "ca.pem").write_bytes(Path(authorities).read_bytes() + authority.cert_pem.bytes())

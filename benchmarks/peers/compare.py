@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from gateways import ONE_CLIENT, SENDGRID, SMTP, configure
 from machine import Row, cpu_with_children, free_port, query_count, run_script, start_script, wait_for_count
+from programs import find
 
 from gatepost.testing.process import GatewayProcess
 from peers import kannel, postfix, with_django
@@ -50,8 +51,8 @@ Contender = Callable[[Path, int, int], AbstractContextManager[Load]]
 def sms(rounds: int, count: int) -> Iterator[Row]:
     """Measure Kannel and the gateway in turn."""
     name, unit = "an SMS, accepted and sent: CPU", "of Kannel"
-    if not kannel.BEARERBOX:
-        yield Row(name, None, unit, SMS_GOAL, at_least=False, note="Kannel is not installed: make programs")
+    if not find("bearerbox"):
+        yield Row(name, None, unit, SMS_GOAL, at_least=False, note="Kannel is not installed")
         return
     pairs = _in_turn(_kannel, _gateway_sms, "provider.py", rounds, count)
     yield _row(
@@ -67,8 +68,8 @@ def email(rounds: int, count: int) -> Iterator[Row]:
         "an email over HTTP, accepted and sent: CPU", pairs, "django-anymail", None, "which stores nothing"
     )
     name = "an email over SMTP, accepted and sent: CPU"
-    if not postfix.PROGRAM:
-        yield Row(name, None, "of Postfix", note="Postfix is not installed: make programs")
+    if not find("postfix"):
+        yield Row(name, None, "of Postfix", note="Postfix is not installed")
         return
     pairs = _in_turn(_postfix, _gateway_smtp, "smtp_sink.py", rounds, count)
     yield _row(name, pairs, "Postfix", None, "which syncs each mail, and looks no contact up")

@@ -1,10 +1,9 @@
 """Kannel, an SMS gateway in C: bearerbox and smsbox, with its spool on disk, to a provider over HTTP.
 
-Its spool writes each message to a file and deletes it after the send; nothing is synced, so a power cut loses messages. It
-is started with ``nice`` defaults and its log at the level of errors.
+Its spool writes each message to a file and deletes it after the send; nothing is synced, so a power cut loses messages. Its
+log has errors only.
 """
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from machine import free_port, wait_for_port
-
-BEARERBOX, SMSBOX = shutil.which("bearerbox", path="/usr/sbin"), shutil.which("smsbox", path="/usr/sbin")
+from programs import find
 
 CONFIG = """\
 group = core
@@ -52,15 +50,16 @@ password = bench
 @contextmanager
 def running(folder: Path, provider: int, pending: int) -> Iterator[tuple[str, list[int]]]:
     """Run both programs with at most ``pending`` sends at once; yield the URL and the process ids."""
-    assert BEARERBOX
-    assert SMSBOX
+    bearerbox, smsbox = find("bearerbox"), find("smsbox")
+    assert bearerbox
+    assert smsbox
     ports = {name: free_port() for name in ("admin", "boxes", "receive", "sendsms")}
     (folder / "spool").mkdir()
     config = folder / "kannel.conf"
     config.write_text(CONFIG.format(folder=folder, provider=provider, pending=pending, **ports))
     processes = []
     try:
-        for program, port in ((BEARERBOX, ports["boxes"]), (SMSBOX, ports["sendsms"])):
+        for program, port in ((bearerbox, ports["boxes"]), (smsbox, ports["sendsms"])):
             process = subprocess.Popen(
                 [program, str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )

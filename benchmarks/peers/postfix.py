@@ -5,15 +5,13 @@ It needs root, because its master process does. Its configuration, queue and log
 
 import os
 import pwd
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from machine import free_port, wait_for_port
-
-PROGRAM = shutil.which("postfix", path="/usr/sbin")
+from programs import find
 
 MAIN = """\
 compatibility_level = 3.6
@@ -40,7 +38,8 @@ smtputf8_enable = no
 @contextmanager
 def running(folder: Path, provider: int) -> Iterator[tuple[int, list[int]]]:
     """Run Postfix with a relay on port ``provider``; yield its port and the id of its master process."""
-    assert PROGRAM
+    program = find("postfix")
+    assert program
     port = free_port()
     config, data = folder / "config", folder / "data"
     for path in (config, data, folder / "queue"):
@@ -55,7 +54,7 @@ def running(folder: Path, provider: int) -> Iterator[tuple[int, list[int]]]:
     rows = [line.split(None, 7) for line in services.splitlines() if line[:1].isalnum()]
     rows = [[*row[:4], "n", *row[5:]] for row in rows] + [f"127.0.0.1:{port} inet n - n - - smtpd".split()]
     (config / "master.cf").write_text("".join(" ".join(row) + "\n" for row in rows))
-    run = [PROGRAM, "-c", str(config)]
+    run = [program, "-c", str(config)]
     subprocess.run([*run, "start"], check=True, capture_output=True)
     try:
         wait_for_port(port, None)
