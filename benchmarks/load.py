@@ -28,7 +28,7 @@ def put_load(url: str, connections: int, seconds: float, prefix: str) -> Mapping
         body.write(email("UID-------", 0).replace(b'"u0"', b'"u000"'))
         body.flush()
         command = [
-            WRK,
+            wrk,
             "--threads=1",
             f"--connections={connections}",
             f"--duration={max(1, round(seconds))}s",
