@@ -452,7 +452,8 @@ async def test_a_message_shows_what_operators_did_and_what_it_waits_for(gateway,
     shown = await run("messages", "show", identity)
 
     happened, _, following = shown.partition("What comes next")
-    assert re.findall(r"Z  \S+.*: (pause|retry|cancel)(.*)\n", happened) == [
+    # On a busy machine a cancellation takes several steps, and its begin has a line of its own.
+    assert re.findall(r"Z  \S+.*: (pause|retry|cancel)((?: .*)?)\n", happened) == [
         ("pause", " channel email"),
         ("retry", ""),
         # It shows that this message was perhaps not meant.
