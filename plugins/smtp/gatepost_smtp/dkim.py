@@ -5,12 +5,11 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 _OVERSIGNED = (
     *("from", "to", "cc", "subject", "date", "reply-to", "message-id"),
@@ -24,7 +23,7 @@ _MAX_LINE_LENGTH = 76
 _HEADER = re.compile(rb"([^:\r\n]+?)[ \t]*:((?:[^\r]|\r(?!\n)|\r\n[ \t])*)\r\n")
 _BLANKS = re.compile(rb"[ \t]+")
 
-PrivateKey = RSAPrivateKey | Ed25519PrivateKey
+PrivateKey: TypeAlias = "RSAPrivateKey | Ed25519PrivateKey"
 
 
 class Signer(NamedTuple):
@@ -110,6 +109,11 @@ def _signed_headers(headers: Sequence[tuple[str, bytes]]) -> tuple[list[str], by
 
 def _signature(signer: Signer, names: Sequence[str], signed: bytes, body_hash: str, time: int) -> bytes:
     """Return the header DKIM-Signature of one signer."""
+    # Loaded late: an instance without keys does not need it.
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+
     algorithm = "rsa-sha256" if isinstance(signer.key, RSAPrivateKey) else "ed25519-sha256"
     value = (
         f" v=1; a={algorithm}; c=relaxed/relaxed; d={signer.domain};\r\n s={signer.selector}; t={time};\r\n"

@@ -2,13 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import ClassVar
-
-from dns.asyncresolver import get_default_resolver
-from dns.resolver import NoResolverConfiguration
 
 from gatepost.errors import ConfigError, Fault, SendError
 from gatepost.hookspecs import Context, EmailSender, HasLifespan, HasPing, WebhookParser, hookimpl
@@ -17,11 +14,8 @@ from gatepost_smtp.addresses import return_path
 from gatepost_smtp.bounce_listener import listening
 from gatepost_smtp.connection import Connection
 from gatepost_smtp.deadline import Deadline
-from gatepost_smtp.dkim import sign, signers_for
-from gatepost_smtp.dkim_keys import load_keys
-from gatepost_smtp.dns_advice import check_records
-from gatepost_smtp.dns_findings import Grade, Line, lines
-from gatepost_smtp.dns_lookup import Dns
+from gatepost_smtp.dkim import Signer, sign, signers_for
+from gatepost_smtp.dns_findings import Grade, Line
 from gatepost_smtp.mime import Mail, build_mail
 from gatepost_smtp.pool import ConnectionPool
 from gatepost_smtp.relay_advice import describe_probe
@@ -48,11 +42,7 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
     _pool: ConnectionPool  # set by the lifespan
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        keys = load_keys(settings.dkim)
-        check(settings, keys.faults)
-        for warning in keys.warnings:
-            context.warn(warning.key, warning.problem)
-        self._signers = keys.signers
+        self._signers = _load_signers(settings, context)
         if self._signers:
             for domain in context.sender_domains:
                 if not signers_for(domain, self._signers):
@@ -125,17 +115,11 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
 
     async def _check_dns(self, deadline: Deadline) -> None:
         """Look up the records of the sender domains, and say what is in order and what is missing."""
-        try:
-            dns = Dns(get_default_resolver())
-        except NoResolverConfiguration:
-            self._context.warn(
-                "", "no DNS record was looked up: this machine has no resolver (/etc/resolv.conf)"
-            )
-            return
-        found = await check_records(
-            self._settings, self._signers, self._context.sender_domains, dns, deadline
-        )
-        for line in lines(found):
+        # Loaded late: a gateway that runs does not need it.
+        from gatepost_smtp.dns_check import check_dns  # noqa: PLC0415
+
+        domains = self._context.sender_domains
+        for line in await check_dns(self._settings, self._signers, domains, deadline):
             self._tell(line)
 
     def _tell(self, line: Line) -> None:
@@ -165,6 +149,21 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
             configured_sender=bool(configured),
             wants_success=settings.wants_success,
         )
+
+
+def _load_signers(settings: Settings, context: Context) -> Mapping[str, Sequence[Signer]]:
+    """Return the signers by domain; raise ConfigError with all that is wrong with the settings and the keys."""
+    if not settings.dkim:
+        check(settings)
+        return {}
+    # Loaded late, with the library of the keys: an instance without keys does not need it.
+    from gatepost_smtp.dkim_keys import load_keys  # noqa: PLC0415
+
+    keys = load_keys(settings.dkim)
+    check(settings, keys.faults)
+    for warning in keys.warnings:
+        context.warn(warning.key, warning.problem)
+    return keys.signers
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:

@@ -5,8 +5,6 @@ import re
 from email.message import Message
 from enum import StrEnum
 
-from flufl.bounce import all_failures
-
 from gatepost_smtp.incoming_mail import IncomingMail, decoded_text, field, text_parts
 
 # It logs its input, which holds addresses.
@@ -49,6 +47,9 @@ def classify(mail: IncomingMail) -> Verdict:
     if not from_mail_system and not field(header, "x-failed-recipients"):
         return Verdict.AUTO_REPLY if _is_auto_reply(header) else Verdict.NO_REPORT
     excerpt = _excerpt(header, mail.parts)
+    # Loaded late: a gateway that gets no such mail does not need it.
+    from flufl.bounce import all_failures  # noqa: PLC0415
+
     try:
         temporary, permanent = all_failures(excerpt)
     except Exception:  # noqa: BLE001  its patterns may raise anything for a malformed mail
