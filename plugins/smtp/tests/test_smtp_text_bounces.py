@@ -8,6 +8,7 @@ import time
 from email import message_from_string
 from email.message import EmailMessage
 
+import flufl.bounce
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -377,7 +378,7 @@ async def test_a_mail_that_breaks_the_patterns_is_counted(relay, monkeypatch):
     def fail(mail):
         raise AttributeError(str(mail))
 
-    monkeypatch.setattr(text_bounces, "all_failures", fail)
+    monkeypatch.setattr(flufl.bounce, "all_failures", fail)
 
     result = await relay.parse_webhook(request(FORMS["qmail"]))
 
@@ -399,7 +400,7 @@ def test_the_input_of_the_patterns_is_limited(text, parts):
         mail = f"{DAEMON}\nX-Mailer: {'<,' * 300}\nContent-Type: multipart/mixed; boundary=limit\n\n{each}--limit--\n"
     excerpts = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(text_bounces, "all_failures", lambda excerpt: excerpts.append(excerpt) or ((), ()))
+        patched.setattr(flufl.bounce, "all_failures", lambda excerpt: excerpts.append(excerpt) or ((), ()))
         text_bounces.classify(incoming_mail(message_from_string(mail)))
 
     [excerpt] = excerpts

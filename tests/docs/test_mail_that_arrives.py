@@ -20,7 +20,7 @@ from gatepost_smtp.dkim_keys import dns_record, load_keys
 from gatepost_smtp.settings import DkimKey
 from gatepost_smtp.testing.dns_server import DnsServer
 
-GUIDE = Path(__file__).parents[3] / "docs/how-to/mail-that-arrives.md"
+GUIDE = Path(__file__).parents[2] / "docs/how-to/mail-that-arrives.md"
 HOST, ADDRESS = "mail.amazing.example", "9.9.9.9"
 DOMAINS = "amazing.example", "lucky.example"
 
