@@ -12,6 +12,8 @@ import dns.asyncresolver
 import pytest
 import trustme
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gatepost.cli import check
 from gatepost.model import Secret
@@ -42,6 +44,13 @@ class Relay:
         )
 
 
+@pytest.fixture(scope="module")
+def private_key():
+    """A private key in PEM."""
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
 @pytest.fixture
 async def port(tmp_path, monkeypatch):
     """The port of a relay under the name of the guide, on this machine."""
@@ -59,7 +68,7 @@ async def port(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-async def records(monkeypatch, private_keys):
+async def records(monkeypatch, private_key):
     """A DNS with everything that the guide's example needs, except the DMARC record of one domain."""
     async with DnsServer().serving() as server:
         monkeypatch.setattr(dns.asyncresolver, "default_resolver", server.resolver)
@@ -68,7 +77,7 @@ async def records(monkeypatch, private_keys):
         server.publish("9.9.9.9.in-addr.arpa", "PTR", f"{HOST}.")
         server.publish("bounces.amazing.example", "TXT", f"v=spf1 a:{HOST} ~all")
         server.publish("bounces.amazing.example", "MX", f"10 {HOST}.")
-        key = DkimKey(selector="gp1", key=Secret(private_keys["rsa2048"]))
+        key = DkimKey(selector="gp1", key=Secret(private_key))
         keys = load_keys(dict.fromkeys(DOMAINS, key))
         for domain in DOMAINS:
             server.publish(domain, "MX", f"10 {HOST}.")
@@ -79,13 +88,13 @@ async def records(monkeypatch, private_keys):
 
 
 @pytest.fixture
-def run(port, records, tmp_path, monkeypatch, private_keys):
+def run(port, records, tmp_path, monkeypatch, private_key):
     """Return a function that runs the command on the configuration of the guide, and returns its output."""
     config = GUIDE.read_text().partition("```toml\n[server]")[2].partition("```")[0]
     for name in re.findall(r'"env:(\w+)"', config):
         monkeypatch.setenv(name, f"value-of-{name}")
     for name in re.findall(r'"file:([\w-]+\.pem)"', config):
-        (tmp_path / name).write_text(private_keys["rsa2048"])
+        (tmp_path / name).write_text(private_key)
     (tmp_path / "token-key-1").write_text("A" * 43 + "=")
     (tmp_path / "players.csv").write_text("ext_user_id,email,phone\n")
     added = f'port = {port}\nca_file = "ca.pem"\ntimeout = 600'

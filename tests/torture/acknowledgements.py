@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gatepost.callbacks.worker import MAX_CALLS
+from gatepost.callbacks.claim_planner import MAX_CALLS
 
 
 @dataclass
