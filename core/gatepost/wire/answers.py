@@ -53,7 +53,7 @@ class AnswerReader:
         # Dropped at the end of the answer: the two refer to each other, and the collector would have to find them.
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         # What a browser takes must not leave a message uncertain. A connection has one request at a time, and is closed
-        # when anything follows its answer: so nobody can slip in the answer to another one.
+        # when anything follows its answer. So a server can't answer a request that it did not get yet.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
