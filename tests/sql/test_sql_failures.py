@@ -1,6 +1,7 @@
 """The plugin in front of slow, full and broken servers, and of queries that return too much."""
 
 import asyncio
+import gc
 import time
 
 import pytest
@@ -177,6 +178,20 @@ async def test_lookups_that_wait_for_a_connection_end_in_time(ann, running):
         assert {type(one) for one in outcomes} == {Unavailable}
         # Far less than the time that twenty lookups would take one after the other.
         assert time.monotonic() - begun < 5
+
+
+async def test_a_lookup_cancelled_while_it_connects_leaves_no_error_behind(ann, running):
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    for steps in range(40):
+        async with running(query=FIND, user_query=None) as plugin:
+            lookup = asyncio.ensure_future(plugin.find_contact("ann"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            lookup.cancel()
+            await asyncio.wait({lookup})
+    gc.collect()
+    assert reported == []
 
 
 BROKEN = {

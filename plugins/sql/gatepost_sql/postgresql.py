@@ -5,20 +5,17 @@ import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gatepost.errors import ConfigError, Fault, Unavailable
 from gatepost.model import Secret
 from gatepost_sql import postgresql_plan
 from gatepost_sql.database import Failure
 from gatepost_sql.ids import POSTGRESQL, TEXT, IdType
+from gatepost_sql.postgresql_connector import Connector
 from gatepost_sql.postgresql_hosts import Hosts
 from gatepost_sql.query import Query, bind, limited
-from gatepost_sql.reconnect import Reconnection
 from gatepost_sql.rows import MAX_ROWS, Column, Inspection, Row, column_names
-
-if TYPE_CHECKING:
-    import asyncpg  # type: ignore[import-untyped]
 
 _TEXTS = frozenset(name for name, id_type in POSTGRESQL.items() if id_type is TEXT)
 _NOT_TEXT = frozenset({"int2", "int4", "int8", "numeric", "float4", "float8", "bool", "bytea", "money"})
@@ -40,9 +37,6 @@ _FAILURES: Mapping[str, Failure] = {
     "57014": Failure("the query took too long"),
     "57": Failure("the connection to the database was lost", is_connection=True),
 }
-
-_REFUSED_URL = ("22", "42", "55P02")
-"""How SQLSTATEs begin that say of a new connection: an option is unknown, fixed or wrong, or the user may not connect."""
 
 _AGE = """
 SELECT pg_is_in_recovery() AS standby, CASE
@@ -68,9 +62,8 @@ class PostgresDatabase:
         self._url = url
         self._connections = connections
         self._deadline = deadline
-        self._reconnection = Reconnection(deadline)
         self._pool: Any = None
-        self._hosts: Any = None
+        self._connector: Connector | None = None
         self._padded: frozenset[str] = frozenset()
         self._id_type = ""
 
@@ -83,7 +76,8 @@ class PostgresDatabase:
         }
         try:
             await self._parse_url()
-            self._hosts = Hosts(self._driver, self._url.reveal())
+            hosts = Hosts(self._driver, self._url.reveal())
+            self._connector = Connector(hosts, self._connections, self._deadline)
             self._pool = await self._driver.create_pool(
                 self._url.reveal(),
                 min_size=0,
@@ -91,7 +85,7 @@ class PostgresDatabase:
                 # It must end before the lookup does: then the failure is known, and the next lookup waits.
                 timeout=self._deadline * 0.9,
                 server_settings=settings,
-                connect=self._connect,
+                connect=self._connector.connect,
                 reset=_keep_session,
             )
         except (ValueError, OSError, self._driver.PostgresError, self._driver.InterfaceError):
@@ -115,23 +109,8 @@ class PostgresDatabase:
         """Close every connection at once: none has anything to lose."""
         if self._pool is not None:
             self._pool.terminate()
-
-    async def _connect(self, *arguments: Any, **options: Any) -> "asyncpg.Connection":
-        self._reconnection.begin()
-        try:
-            connection = await self._hosts.connect(*arguments, **options)
-        except BaseException as error:
-            # A lookup that was cancelled says nothing about the database.
-            if isinstance(error, Exception):
-                self._reconnection.note_failure()
-            state = getattr(error, "sqlstate", None) or ""
-            if not state.startswith(_REFUSED_URL):
-                raise
-        else:
-            self._reconnection.note_success()
-            return connection
-        problem = f"is refused by the database: check its options and the rights of its user ({state})"
-        raise ConfigError([Fault("url", problem)])
+        if self._connector is not None:
+            await self._connector.close()
 
     def failure(self, error: BaseException) -> Failure | None:
         """Explain an error of the driver or of a connection."""
@@ -292,7 +271,7 @@ async def _keep_session(_connection: Any) -> None:
 
 def _import_driver() -> Any:
     try:
-        import asyncpg  # noqa: PLC0415  an optional dependency
+        import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  an optional dependency
     except ImportError:
         raise ConfigError(
             [Fault("url", "PostgreSQL needs the driver asyncpg: pip install 'gatepost-sql[postgres]'")]
