@@ -1,10 +1,6 @@
 """A limit on the bytes of all request bodies in memory."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-Receive = Callable[[], Awaitable[Any]]
-"""The ``receive`` callable of ASGI."""
+from typing import Self
 
 
 class BodyLimitReached(Exception):
@@ -23,40 +19,33 @@ class BodyLimit:
         self.used = 0
         """Bytes in memory now."""
 
-    def counting(self, receive: Receive, announced: int) -> "CountedBody":
-        """Return a context whose value is the ``receive`` of one request; the bytes that it reads count until the end.
-
-        It raises BodyLimitReached as soon as the limit is passed, and before it reads anything where the
-        ``announced`` bytes would pass it.
-        """
-        return CountedBody(self, receive, announced)
+    def counting(self, announced: int) -> "CountedBody":
+        """Return a context for the body of one request, of which ``announced`` bytes are to come; see CountedBody."""
+        return CountedBody(self, announced)
 
 
 class CountedBody:
-    """The body of one request, while it counts for a BodyLimit."""
+    """The bytes of one request's body, which count for a BodyLimit until this context ends."""
 
-    __slots__ = ("_announced", "_limit", "_receive", "_size")
+    __slots__ = ("_announced", "_limit", "_size")
 
-    def __init__(self, limit: BodyLimit, receive: Receive, announced: int) -> None:
+    def __init__(self, limit: BodyLimit, announced: int) -> None:
         self._limit = limit
-        self._receive = receive
         self._announced = announced
         self._size = 0
 
-    def __enter__(self) -> Receive:
-        return self._read
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *_error: object) -> None:
         self._limit.used -= self._size
 
-    async def _read(self) -> Any:
-        limit = self._limit
-        if limit.used + self._announced - self._size > limit.max_bytes:
+    def add(self, size: int) -> None:
+        """Count bytes that were read; raises BodyLimitReached where the limit is passed, or the rest would pass it.
+
+        With 0, before anything is read, it raises where the announced bytes would pass the limit.
+        """
+        self._size += size
+        self._limit.used += size
+        if self._limit.used + max(0, self._announced - self._size) > self._limit.max_bytes:
             raise BodyLimitReached
-        event = await self._receive()
-        piece = len(event.get("body", b""))
-        self._size += piece
-        limit.used += piece
-        if limit.used > limit.max_bytes:
-            raise BodyLimitReached
-        return event

@@ -92,8 +92,14 @@ class Exchange:
     def end_body(self) -> None:
         """Note that the request's body has ended."""
         self._more_body = False
-        self.scope["extensions"][BODY_ARRIVED] = {}
+        self.scope["extensions"][BODY_ARRIVED] = self._take_body
         self._wake()
+
+    def _take_body(self) -> bytes:
+        """Return what the application has not taken of a body that has arrived."""
+        self._is_taken = True
+        body, self.body = bytes(self.body), bytearray()
+        return body
 
     def disconnect(self) -> None:
         """Note that the client has closed the connection."""

@@ -6,7 +6,7 @@ from typing import cast
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from gatepost.body_limit import BodyLimitReached
+from gatepost.body_limit import BodyLimitReached, CountedBody
 from gatepost.config.client import Client
 from gatepost.errors import Code, Refused
 from gatepost.intake import answers
@@ -59,8 +59,8 @@ async def handle_message(
     try:
         name, client = _authenticate(services, scope, channel)
         about_body = body_headers(scope["headers"])
-        with services.bodies.counting(receive, about_body.length) as counted:
-            body = await _read_body(services, scope, counted, about_body)
+        with services.bodies.counting(about_body.length) as counted:
+            body = await _read_body(services, scope, receive, about_body, counted)
             answer = await services.acceptance.accept(name, client, channel, body, origin)
             code = Code.ACCEPTED
     except Refused as refusal:
@@ -91,11 +91,11 @@ def _authenticate(services: Services, scope: HTTPScope, channel: Channel) -> tup
 
 
 async def _read_body(
-    services: Services, scope: HTTPScope, receive: Receive, about_body: BodyHeaders
+    services: Services, scope: HTTPScope, receive: Receive, about_body: BodyHeaders, counted: CountedBody
 ) -> bytes:
     limit = services.settings.server.max_body
     try:
-        body = await read_body(scope, receive, about_body.length, limit)
+        body = await read_body(scope, receive, about_body.length, limit, counted.add)
     except BodyTooLarge:
         # With commas: the log's redaction takes seven digits in a row for a phone number.
         raise Refused(

@@ -109,8 +109,8 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     try:
         # For every name: neither the bytes read nor the time of the answer may show whether the instance exists.
         length, _ = body_headers(request.scope["headers"])
-        with services.webhooks.bodies.counting(request.receive, length) as receive:
-            body = await read_body(request.scope, receive, length, handler.MAX_BODY)
+        with services.webhooks.bodies.counting(length) as counted:
+            body = await read_body(request.scope, request.receive, length, handler.MAX_BODY, counted.add)
             report = _webhook_request(services, request.scope, request.method, body)
             address = services.authenticator.client_address(_peer(request), request.scope["headers"])
             answer = await services.webhooks.handle(name, report, address)
