@@ -6,9 +6,11 @@ mails with the standard library.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
+from time import time
 from typing import NamedTuple
 
 from gatepost.errors import Rejected
@@ -18,8 +20,10 @@ from gatepost_smtp.header_text import encoded_words, fold, reject_control_charac
 from gatepost_smtp.transfer_encoding import Encoded, encode_text
 
 _MAX_LINE_LENGTH = 76
+_MAX_LINE_BYTES = 998
+_CACHED_SENDERS = 256
 _HEADER_BLOCK = re.compile(rb"(?:[A-Za-z][A-Za-z0-9-]*: [^\x00-\x1f\x7f]+\r\n(?: [^\x00-\x1f\x7f]+\r\n)*)+")
-_HEADER_NAME = re.compile(rb"^([A-Za-z][A-Za-z0-9-]*): ", re.MULTILINE)
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _CLIENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _OWN_HEADERS = frozenset(
     {
@@ -39,27 +43,23 @@ class Mail(NamedTuple):
     """Whether an address has a non-ASCII local part, so that the mail needs SMTPUTF8."""
 
 
-def build_mail(message: Email, *, date: datetime | None = None) -> Mail:
-    """Build the mail; ``date`` defaults to now.
+def build_mail(message: Email, *, sent_at: int | None = None) -> Mail:
+    """Build the mail; ``sent_at``, in seconds since the epoch, defaults to now.
 
     Raises Rejected if a header holds a control character (also one hidden in an encoded word), if there is a
     lone surrogate or NUL anywhere, if an address is not a plain one, or if there is no content.
     """
     recipient = message.recipient.reveal()
-    mailboxes = [message.sender] + ([message.reply_to] if message.reply_to else [])
     if not is_address(recipient):
         raise Rejected("the recipient's address is not one plain address")
-    if not all(is_address(mailbox.address) for mailbox in mailboxes):
-        raise Rejected("the sender's or the reply-to address is not one plain address")
-    headers = [
-        ("Date", format_datetime(date or datetime.now(UTC))),
-        ("From", _mailbox("From", message.sender)),
-        ("To", recipient),
-    ]
-    if message.reply_to:
-        headers.append(("Reply-To", _mailbox("Reply-To", message.reply_to)))
+    sender = _mailbox("From", message.sender)
+    reply_to = _mailbox("Reply-To", message.reply_to) if message.reply_to else ""
     domain = message.sender.address.rpartition("@")[2]
-    headers += [
+    headers = [
+        ("Date", _date(int(time()) if sent_at is None else sent_at)),
+        ("From", sender),
+        ("To", recipient),
+        ("Reply-To", reply_to),
         ("Subject", _unstructured("Subject", message.subject)),
         ("Message-ID", f"<{message.id}@{domain}>"),
         ("MIME-Version", "1.0"),
@@ -68,12 +68,20 @@ def build_mail(message: Email, *, date: datetime | None = None) -> Mail:
     ]
     content_headers, body = _content(message)
     # RFC 5322 allows no empty header, and an empty subject needs none.
-    block = _header_block([(name, value) for name, value in headers + content_headers if value])
-    addresses = [recipient, *(mailbox.address for mailbox in mailboxes)]
-    return Mail(block + b"\r\n" + body, not all(address.isascii() for address in addresses))
+    block = _header_block([header for header in [*headers, *content_headers] if header[1]])
+    return Mail(block + b"\r\n" + body, not (recipient + sender + reply_to).isascii())
 
 
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))
+
+
+@lru_cache(maxsize=_CACHED_SENDERS)
 def _mailbox(field: str, mailbox: Mailbox) -> str:
+    """Return a mailbox as the value of From or Reply-To; cached, because a campaign has only one."""
+    if not is_address(mailbox.address):
+        raise Rejected("the sender's or the reply-to address is not one plain address")
     name = mailbox.name
     reject_control_characters(f"the name in {field}", name)
     if not name:
@@ -97,6 +105,8 @@ def _further_headers(message: Email) -> Iterator[tuple[str, str]]:
     for name, value in message.headers.items():
         if name.lower() in _OWN_HEADERS:
             raise Rejected(f"the header {name[:40]!a} can't be set")
+        if not _HEADER_NAME.fullmatch(name):
+            raise Rejected("a header's name is invalid")
         reject_control_characters("a header", value)
         # A long URL stays whole: an encoded word in its place could not be followed.
         yield name, fold(value, len(name) + 2) or value
@@ -141,14 +151,14 @@ def _parts(parts: list[tuple[str, Encoded]], boundary: str) -> Iterator[bytes]:
     yield f"--{boundary}--\r\n".encode("ascii")
 
 
-def _header_block(headers: list[tuple[str, str]]) -> bytes:
-    """Return the header block; parse it again, so that it surely holds these headers and no others."""
-    block = "".join(f"{name}: {value}\r\n" for name, value in headers).encode()
-    names = [name.decode("ascii") for name in _HEADER_NAME.findall(block)]
+def _header_block(headers: Sequence[tuple[str, str]]) -> bytes:
+    """Return the header block; check that it holds these headers, whose names are valid, and no others."""
+    block = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode()
     if (
         not _HEADER_BLOCK.fullmatch(block)
-        or names != [name for name, _ in headers]
-        or max(map(len, block.split(b"\r\n"))) > 998
+        # Each header begins a line, so if these lines are as many as the headers, no value holds another header.
+        or block.count(b"\r\n") - block.count(b"\r\n ") != len(headers)
+        or max(map(len, block.split(b"\r\n"))) > _MAX_LINE_BYTES
     ):
         raise Rejected("the headers can't be written safely")
     return block

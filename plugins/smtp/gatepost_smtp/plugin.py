@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from datetime import UTC, datetime
+from time import time
 from typing import ClassVar
 
 from gatepost.errors import ConfigError, Fault, SendError
@@ -132,10 +132,10 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
                 self._context.warn("", line.text)
 
     def _signed_mail(self, message: Email) -> Mail:
-        now = datetime.now(UTC)
-        mail = build_mail(message, date=now)
+        now = int(time())
+        mail = build_mail(message, sent_at=now)
         signers = signers_for(message.sender.address.rpartition("@")[2], self._signers)
-        return mail._replace(content=sign(mail.content, signers, time=int(now.timestamp())))
+        return Mail(sign(mail.content, signers, time=now), mail.utf8) if signers else mail
 
     def _envelope(self, message: Email) -> Envelope:
         settings = self._settings

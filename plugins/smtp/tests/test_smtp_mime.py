@@ -299,6 +299,11 @@ def test_further_headers_that_would_change_the_mail_are_rejected(name, value):
         build_mail(an_email(headers={name: value}))
 
 
+def test_names_that_hide_a_header_from_a_count_of_lines_are_rejected():
+    with pytest.raises(Rejected):
+        build_mail(an_email(headers={" X-A": "continues", "X-B: b\r\nBcc": "eve@evil.example"}))
+
+
 @pytest.mark.parametrize(("length", "accepted"), [(900, True), (1200, False)])
 def test_a_line_is_never_longer_than_servers_take(length, accepted):
     message = an_email(headers={"List-Unsubscribe": f"<https://amazing.example/{'x' * length}>"})
