@@ -96,14 +96,14 @@ class Connection:
         """Send a mail, which is dot-stuffed and has its last dot; raises Disconnected."""
         self._dialogue.write(content)
 
-    async def read(self) -> Reply:
-        """Return the next reply; raises Disconnected and InvalidReply."""
-        return await self._dialogue.read()
+    async def read(self, until: float) -> Reply:
+        """Return the next reply; raises Disconnected, InvalidReply, and TimeoutError at ``until`` by the loop's clock."""
+        return await self._dialogue.read(until)
 
-    async def execute(self, command: str) -> Reply:
-        """Send a command and return its reply; raises Disconnected and InvalidReply."""
+    async def execute(self, command: str, until: float) -> Reply:
+        """Send a command and return its reply, which must come by then; raises what ``read`` does."""
         self.write_commands([command])
-        return await self.read()
+        return await self.read(until)
 
     def abort(self) -> None:
         """Close the connection at once and drop unsent data, so that no mail in flight can be completed."""
@@ -116,8 +116,8 @@ class Connection:
         """
         try:
             with contextlib.suppress(Disconnected, InvalidReply, TimeoutError):
-                async with asyncio.timeout(_QUIT_TIMEOUT):
-                    await self.execute("QUIT")
-                    await self._dialogue.until_closed()
+                until = asyncio.get_running_loop().time() + _QUIT_TIMEOUT
+                await self.execute("QUIT", until)
+                await self._dialogue.wait_closed(until)
         finally:
             self.abort()

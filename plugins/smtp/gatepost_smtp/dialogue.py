@@ -5,6 +5,7 @@ this one takes over the transport then.
 """
 
 import asyncio
+import math
 import re
 from collections import deque
 from typing import NamedTuple, cast
@@ -32,13 +33,17 @@ class InvalidReply(Exception):
 
 
 class Dialogue(asyncio.Protocol):
-    """Writes commands and reads their replies, in order. A reply that no command asked for ends the connection."""
+    """Writes commands and reads their replies, in order. A reply that no command asked for ends the connection.
+
+    One timer looks after all waits of a connection: it is set for the first of them, and when it expires for the one that
+    waits then. So most mails set none; a timer for each reply would cost more than reading the reply.
+    """
 
     def __init__(self, transport: asyncio.BaseTransport) -> None:
         """Take over the transport of an open session."""
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._size = 0
         """Bytes that came since all replies were read."""
@@ -47,6 +52,11 @@ class Dialogue(asyncio.Protocol):
         self._awaited = 0
         """Replies that are due and were not read yet."""
         self._waiter: asyncio.Future[None] | None = None
+        self._wait_ends = 0.0
+        """When the waiter gives up, by the loop's clock."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ends = math.inf
+        """When the timer expires; never later than the waiter gives up."""
         self._error: Disconnected | InvalidReply | None = None
         self.ended_at: float | None = None
         """When the connection ended, by the loop's clock."""
@@ -75,16 +85,12 @@ class Dialogue(asyncio.Protocol):
         self._awaited += replies
         self._transport.write(data)
 
-    async def read(self) -> Reply:
-        """Return the next reply; raises Disconnected and InvalidReply."""
+    async def read(self, until: float) -> Reply:
+        """Return the next reply; raises Disconnected, InvalidReply, and TimeoutError at ``until`` by the loop's clock."""
         while not self._replies:
             if self._error is not None:
                 raise self._error
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._wait(until)
         self._awaited -= 1
         reply = self._replies.popleft()
         if not self._replies:
@@ -96,13 +102,10 @@ class Dialogue(asyncio.Protocol):
         self._transport.abort()
         self._end(Disconnected())
 
-    async def until_closed(self) -> None:
-        """Wait until the relay has closed its side too."""
+    async def wait_closed(self, until: float) -> None:
+        """Wait until the relay has closed its side too; raises TimeoutError at ``until``."""
         while self._error is None:
-            try:
-                await self.read()
-            except (Disconnected, InvalidReply):
-                return
+            await self._wait(until)
 
     def data_received(self, data: bytes) -> None:
         """Take the lines that are complete."""
@@ -144,9 +147,39 @@ class Dialogue(asyncio.Protocol):
     def _end(self, error: Disconnected | InvalidReply) -> None:
         if self._error is None:
             self._error = error
-            self.ended_at = self._clock()
+            self.ended_at = self._loop.time()
+            self._stop_timer()
             self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    async def _wait(self, until: float) -> None:
+        """Wait until something has come or the connection has ended; raises TimeoutError at ``until``."""
+        self._waiter, self._wait_ends = self._loop.create_future(), until
+        if until < self._timer_ends:
+            self._set_timer(until)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _set_timer(self, ends: float) -> None:
+        self._stop_timer()
+        self._timer, self._timer_ends = self._loop.call_at(ends, self._timer_expired), ends
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_ends = None, math.inf
+
+    def _timer_expired(self) -> None:
+        has_ended = self._wait_ends <= self._timer_ends
+        self._stop_timer()
+        if self._waiter is None or self._waiter.done():
+            return
+        if has_ended:
+            self._waiter.set_exception(TimeoutError())
+        else:
+            self._set_timer(self._wait_ends)

@@ -85,8 +85,7 @@ class ConnectionPool:
                 await idle.quit()
             connection = await self._open(deadline)
             try:
-                async with deadline.until_end():
-                    reply = await connection.execute("NOOP")
+                reply = await connection.execute("NOOP", deadline.end)
                 if reply.code // 100 != 2:
                     raise Unavailable(
                         "the relay doesn't answer NOOP with 250", code=full_code(reply.code, reply.text)

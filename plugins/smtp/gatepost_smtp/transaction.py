@@ -120,8 +120,7 @@ async def _read(connection: Connection, verb: str, deadline: Deadline) -> Reply:
     # A reused connection may be dead without a sign of it, so its first command leaves time for another one.
     may_be_dead = connection.mails > 0 and verb == "MAIL"
     try:
-        async with deadline.until_start(0.5) if may_be_dead else deadline.until_end():
-            return await connection.read()
+        return await connection.read(deadline.latest_start(0.5) if may_be_dead else deadline.end)
     except TimeoutError:
         # Only the first mail tells: a server that answered all commands of one reads them all.
         is_first = connection.mails == 0
@@ -143,8 +142,7 @@ async def _send_content(connection: Connection, content: bytes, deadline: Deadli
     except Disconnected:
         raise ConnectionLost("the connection was lost at DATA") from None
     try:
-        async with deadline.until_end():
-            reply = await connection.read()
+        reply = await connection.read(deadline.end)
         is_early = connection.has_unsent
     except TimeoutError:
         raise Uncertain("no answer in time after the mail was sent") from None
@@ -169,7 +167,6 @@ async def _send_content(connection: Connection, content: bytes, deadline: Deadli
 async def _reset(connection: Connection, deadline: Deadline) -> None:
     """Reset the server after a refused mail; abort the connection if that fails."""
     with contextlib.suppress(Disconnected, InvalidReply, TimeoutError):
-        async with deadline.until_end():
-            if (await connection.execute("RSET")).code // 100 == 2:
-                return
+        if (await connection.execute("RSET", deadline.end)).code // 100 == 2:
+            return
     connection.abort()

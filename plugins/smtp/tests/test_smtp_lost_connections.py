@@ -81,6 +81,24 @@ async def test_all_steps_share_one_deadline(sink, connected, an_email):
     assert not sink.mails
 
 
+async def test_the_deadline_of_one_mail_does_not_end_the_next_one(sink, connected, an_email, set_ahead):
+    async with connected(sink.port, timeout=20) as relay:
+        await relay.send_email(an_email())
+        set_ahead(15)
+        sink.wait_at("END")
+        sink.reached["END"].clear()
+        sending = asyncio.create_task(relay.send_email(an_email()))
+        await sink.reached["END"].wait()
+        # The first mail's time is over, and the second one has twelve seconds left.
+        set_ahead(8)
+        await asyncio.sleep(0.01)
+        sink.gate.set()
+        await sending
+
+    assert len(sink.mails) == 2
+    assert sink.sessions == 1
+
+
 async def test_without_a_server_the_relay_is_unavailable(sink, connected, an_email, closed_port):
     async with connected(closed_port) as relay:
         with pytest.raises(Unavailable, match="ConnectionRefusedError"):
