@@ -1,12 +1,15 @@
 """The private keys of DKIM: read from the settings, with what is wrong with each, and with their DNS records."""
 
 import base64
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from gatepost.errors import Fault
@@ -42,7 +45,7 @@ def load_keys(keys: DkimKeys) -> LoadedKeys:
         except ValueError as error:
             faults.append(Fault(f"{path}.key", str(error)))
             continue
-        signer = Signer(domain.lower(), own.selector.lower(), private)
+        signer = _signer(domain.lower(), own.selector.lower(), private)
         if signer.place in places:
             faults.append(Fault(f"{path}.selector", "is the selector of another key of this domain"))
         places.add(signer.place)
@@ -78,6 +81,21 @@ def public_keys(key: PrivateKey) -> list[str]:
         # The second is what RFC 6376 says; its examples and everybody have the first.
         forms = [(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), (Encoding.DER, PublicFormat.PKCS1)]
     return [base64.b64encode(key.public_key().public_bytes(*form)).decode() for form in forms]
+
+
+def _signer(domain: str, selector: str, key: PrivateKey) -> Signer:
+    if isinstance(key, RSAPrivateKey):
+        return Signer(
+            domain, selector, key, "rsa-sha256", lambda headers: key.sign(headers, PKCS1v15(), SHA256())
+        )
+    # RFC 8463 §3: what Ed25519 signs is the hash.
+    return Signer(
+        domain,
+        selector,
+        key,
+        "ed25519-sha256",
+        lambda headers: key.sign(hashlib.sha256(headers).digest()),
+    )
 
 
 def _name_faults(path: str, domain: str, selector: str) -> Iterator[Fault]:
