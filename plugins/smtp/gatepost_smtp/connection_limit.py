@@ -21,6 +21,10 @@ class ConnectionLimit:
         self._retry_delay = MIN_RETRY_DELAY
         self._retry_at = 0.0
 
+    def has_free_slot(self) -> bool:
+        """Tell whether ``acquire`` would not wait."""
+        return not self._free_slots.locked()
+
     async def acquire(self) -> None:
         """Wait for a free slot and take it."""
         await self._free_slots.acquire()

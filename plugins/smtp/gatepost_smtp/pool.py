@@ -136,7 +136,10 @@ class ConnectionPool:
         if self._limit.is_retry_due() and self._open_count():
             self._limit.retry()
         try:
-            async with deadline.until_wait_ends():
+            # A timeout costs more than the rest.
+            async with (
+                contextlib.nullcontext() if self._limit.has_free_slot() else deadline.until_wait_ends()
+            ):
                 await self._limit.acquire()
         except TimeoutError:
             raise Unavailable(
