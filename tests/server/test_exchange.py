@@ -128,3 +128,22 @@ async def test_an_application_that_answers_nothing_gets_a_500():
 
     assert owner.transport.written[0].startswith(b"HTTP/1.1 500 ")
     assert owner.transport.is_closed
+
+
+async def test_a_request_that_a_stop_cancels_is_answered_with_503(caplog):
+    owner = Owner()
+    begun = asyncio.Event()
+
+    async def app(_scope, _receive, _send):
+        begun.set()
+        await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "POST", "extensions": {}}
+    task = asyncio.create_task(Exchange(owner, scope, keep_alive=True, expects_continue=False).run(app))
+    await begun.wait()
+    task.cancel()
+    await task
+
+    assert owner.transport.written[0].startswith(b"HTTP/1.1 503 ")
+    assert owner.transport.is_closed
+    assert caplog.records == []

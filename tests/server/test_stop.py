@@ -3,6 +3,11 @@
 import os
 import signal
 import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
 
 import pytest
 
@@ -12,6 +17,15 @@ from fuzz.gateway import message, request
 from gatepost.testing.process import GatewayProcess
 
 CONNECTIONS = 30
+
+HURRIED = """
+from gatepost.cli import main
+from gatepost.server import process
+
+process.STOP_TIMEOUT = 1.0
+main()
+"""
+"""A gateway whose stop may take a second."""
 
 
 @pytest.fixture
@@ -103,3 +117,21 @@ def test_connections_without_a_request_do_not_delay_a_shutdown(process, line):
         with one:
             assert one.recv(100) == b""
     assert "timeout graceful" not in process.log.read_text()
+
+
+def test_a_store_that_does_not_answer_does_not_delay_a_stop_for_long(tmp_path):
+    config = gateway.write(tmp_path)
+    with GatewayProcess(config) as process:
+        process.terminate()
+    log = tmp_path / "hurried.log"
+    command = [sys.executable, "-c", HURRIED, "serve", "--config", str(config)]
+    with log.open("wb") as output, subprocess.Popen(command, stderr=output) as hurried:
+        while "listening" not in log.read_text():
+            assert hurried.poll() is None, log.read_text()
+            time.sleep(0.02)
+        # SQLite waits five seconds for a lock, and the gateway has something to write when it stops.
+        with closing(sqlite3.connect(tmp_path / "gatepost.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            hurried.terminate()
+            assert hurried.wait() == 1
+    assert "stop_cut_short" in log.read_text()

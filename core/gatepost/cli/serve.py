@@ -47,8 +47,9 @@ _log = logs.get(__name__)
 def command(processes: int, config: Path | None) -> None:
     """Run the gateway until it gets a signal to stop (SIGTERM or Ctrl-C). SIGHUP does what `gatepost reload` does.
 
-    At the stop it accepts no new requests, finishes its current work within 12 seconds and ends with exit code 0. If it
-    can't start, it prints each fault on its own line and ends with exit code 1.
+    At the stop it accepts no new requests, finishes its current work within 12 seconds and ends with exit code 0, or
+    with 1 if the store is too slow for that. If it can't start, it prints each fault on its own line and ends with exit
+    code 1.
     """
     hangups.hold_back()
     path = config_path(config)

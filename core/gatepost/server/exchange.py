@@ -66,10 +66,14 @@ class Exchange:
         """Bytes that the body of the answer still has, by its Content-Length."""
 
     async def run(self, app: Application) -> None:
-        """Let the application answer; where it does not, answer 500."""
+        """Let the application answer; where it does not, answer 500, or 503 where a stop cancels it."""
+        status = 500
         try:
             await app(self.scope, self.receive, self.send)
-        except BaseException as error:  # noqa: BLE001  a cancelled request gets an answer too
+        except asyncio.CancelledError:
+            # uvicorn has logged how many requests it cancels.
+            status = 503
+        except BaseException as error:  # noqa: BLE001  any error gets an answer
             _log.error("internal_error", exc_info=error)
         if self.response_complete or self.disconnected:
             return
@@ -77,7 +81,7 @@ class Exchange:
             self._connection.transport.close()
             return
         headers = ((b"content-length", b"0"), (b"connection", b"close"))
-        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body"})
 
     def add(self, piece: bytes) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -34,6 +35,9 @@ MAX_CONNECTIONS = 16_384
 MAX_CONSOLE_CONNECTIONS = 256
 """Open connections of the console."""
 
+STOP_TIMEOUT = 12.0
+"""Seconds that a stop may take. After that the process ends with what is unfinished, which is safe as in a crash."""
+
 STANDARD_INPUT = 0
 """A descriptor: what Python calls ``sys.stdin`` has been replaced, so that no plugin waits for it."""
 
@@ -56,6 +60,8 @@ async def serve(
     the instances in use. ``on_wait`` is called when the start waits for another process. The exit code is 0 when all work in progress was finished, and 1 when the store or an internal
     loop failed and the process had to stop. Raises ConfigError when the gateway can't start, with the faults of the
     address, the store and the plugins.
+
+    Where a stop is not finished after STOP_TIMEOUT seconds, the process ends at once with exit code 1.
     """
     manager = ServiceManager(os.environ)
     listeners = Listeners(settings, take_sockets(os.environ))
@@ -66,22 +72,48 @@ async def serve(
 
     # Then the process that has the store now was started with the same socket, and is about to end.
     waits = wait if listeners.stay_open else None
-    try:
+    with _released_at_the_end(listeners), _stop_timer() as stop_timer:
         async with open_gateway(settings, instances, listeners.faults, waits) as gateway:
             await _log_audit_head(gateway)
             gateway.on_reload += [listeners.take_over, lambda _settings: on_reload(gateway.instances)]
             async with contextlib.AsyncExitStack() as stack:
-                servers = _Servers(gateway, manager, on_listening)
+                servers = _Servers(gateway, manager, on_listening, stop_timer)
                 await servers.open(listeners, stack)
                 await servers.run()
             broken = gateway.outbox.failure.done()
             _log.info("stopping")
+    _log.info("stopped")
+    return 1 if broken else 0
+
+
+@contextlib.contextmanager
+def _released_at_the_end(listeners: Listeners) -> Iterator[None]:
+    try:
+        yield
     finally:
         listeners.close()
         for number in (*_STOP_SIGNALS, signal.SIGHUP):
             asyncio.get_running_loop().remove_signal_handler(number)
-    _log.info("stopped")
-    return 1 if broken else 0
+
+
+@contextlib.contextmanager
+def _stop_timer() -> Iterator[threading.Timer]:
+    """Yield the timer of a stop, which ends the process if the block has not ended STOP_TIMEOUT seconds after its start.
+
+    It is a thread, because the event loop may be what does not get on.
+    """
+    timer = threading.Timer(STOP_TIMEOUT, _end_unfinished)
+    timer.daemon = True
+    try:
+        yield timer
+    finally:
+        timer.cancel()
+
+
+def _end_unfinished() -> None:
+    """End the process, whatever it waits for."""
+    _log.critical("stop_cut_short", seconds=STOP_TIMEOUT)
+    os._exit(1)
 
 
 async def _log_audit_head(gateway: Gateway) -> None:
@@ -117,11 +149,16 @@ class _Servers:
     """The servers of one gateway: for Smartico and the providers, for the console, and for commands."""
 
     def __init__(
-        self, gateway: Gateway, manager: ServiceManager, on_listening: Callable[[str], None]
+        self,
+        gateway: Gateway,
+        manager: ServiceManager,
+        on_listening: Callable[[str], None],
+        stop_timer: threading.Timer,
     ) -> None:
         self._gateway = gateway
         self._manager = manager
         self._on_listening = on_listening
+        self._stop_timer = stop_timer
         self._servers: list[HttpServer] = []
         self._hangup = asyncio.Event()
 
@@ -178,6 +215,8 @@ class _Servers:
         self._on_listening(listener.url)
 
     def _stop(self) -> None:
+        if not self._stop_timer.is_alive():
+            self._stop_timer.start()
         self._manager.stopping()
         for server in self._servers:
             server.begin_shutdown()
