@@ -19,7 +19,6 @@ _INVISIBLE = r"\xad\u034f\u115f\u1160\u180e\u200b\u2060-\u2064\ufeff"
 _JOINERS = r"\u200c\u200d\u2007\u2800"
 # Characters that mailing tools fill a preview line with. A joiner between two letters is spelling (Persian, emoji).
 _FILLERS = re.compile(rf"[{_INVISIBLE}]|[{_JOINERS}](?=[ {_WHITE}{_INVISIBLE}{_JOINERS}]|\Z)")
-_TRAILING = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]+")
 
 
@@ -112,7 +111,8 @@ class Page:
 
     def text(self) -> str:
         """Return the whole text; no line ends in blanks."""
-        return _TRAILING.sub("", "".join(self._parts)).strip("\n")
+        lines = "".join(self._parts).split("\n")
+        return "\n".join([line.rstrip(" \t") for line in lines]).strip("\n")
 
     def begin_row(self) -> None:
         """Begin a row inside the current one, if there is one."""

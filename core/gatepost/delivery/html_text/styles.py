@@ -1,6 +1,7 @@
 """The effect of a tag's attributes: elements that a mail program hides because of an attribute or an inline style."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from gatepost.html_tokens import attributes, decode_value
@@ -8,7 +9,10 @@ from gatepost.html_tokens import attributes, decode_value
 _MAX_STYLE_LENGTH = 4096
 """Characters of a style that are read."""
 
-_KEYWORDS = ("hid", "none", "opacity", "height", "font-size", "white-space")
+_MAX_REMEMBERED_LENGTH = 512
+"""Characters of the attributes of a tag whose effect is remembered: the same few come in all rows of all mails."""
+
+_KEYWORDS = ("hid", "display", "opacity", "height", "font-size", "white-space")
 """Words of which at least one is in each tag that can have an effect."""
 
 _HIDES = re.compile(
@@ -39,6 +43,10 @@ def style_of(source: str) -> Style:
     """Return the effect of a tag's attributes, from their source text."""
     if not source:
         return PLAIN
+    return _remembered(source) if len(source) <= _MAX_REMEMBERED_LENGTH else _read(source)
+
+
+def _read(source: str) -> Style:
     lower = source.lower()
     if not any(word in lower for word in _KEYWORDS):
         return PLAIN
@@ -52,6 +60,9 @@ def style_of(source: str) -> Style:
         tiny=_is_tiny(size.group(1), size.group(2)) if size else None,
         pre=bool(_PRE.search(style)),
     )
+
+
+_remembered = lru_cache(maxsize=1024)(_read)
 
 
 def _is_tiny(number: str, unit: str) -> bool:
