@@ -34,6 +34,8 @@ def test_the_text_of_a_usual_mail(name):
         ("<div hidden>a<p>b</div>c", "c"),
         ("<td style='font-size:0'>a<p style='font-size:12px'>b</p>c</td>d", "b\n\nd"),
         ("<b style='display:none'>a<b>b</b>c</b>d", "d"),
+        # As in a browser: the link ends, and the element that was opened in it stays open and hidden.
+        ("<a style='text-decoration:none'><div style='display:none'></a>b", ""),
         ("<div style='display:none'><table><tr><td></div>a</table></div>b", "b"),
         ("<style>a", ""),
         ("a<!-- b", "a"),
