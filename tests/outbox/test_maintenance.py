@@ -5,7 +5,7 @@ from sqlalchemy import func, select
 
 from claiming import claim_callbacks, claim_due, finish_callback, result_of
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, maintenance
+from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, due_rows
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import State
 
@@ -126,7 +126,7 @@ async def test_a_claimed_message_does_not_fail_before_its_lease_ends(store, put_
 
 
 async def test_repeated_sweeps_change_everything_that_is_due(store, new, clock):
-    number = 2 * maintenance.SWEEP_BATCH + 7
+    number = 2 * due_rows.SWEEP_BATCH + 7
     many = [new(f"uid-{n}", lifetime=60) for n in range(number)]
     await asyncio.gather(*(store.put(message) for message in many))
     clock.advance(60)
@@ -134,7 +134,7 @@ async def test_repeated_sweeps_change_everything_that_is_due(store, new, clock):
     first = await store.sweep()
     await sweep_all(store)
 
-    assert first.failed == maintenance.SWEEP_BATCH
+    assert first.failed == due_rows.SWEEP_BATCH
     assert len(await claim_callbacks(store, 10_000, 30)) == number
 
 
@@ -184,7 +184,7 @@ async def test_every_message_ends_after_a_jump_of_the_clock(place, new, view_of,
                 assert status_names(view) == ["failed"]
             else:
                 # The longest lease is a day, and a lifetime keeps its length; a smaller jump is not corrected.
-                longest = {"sending": maintenance.MAX_LEASE, "held": 5 * HOUR, "uncertain": 120}
+                longest = {"sending": due_rows.MAX_LEASE, "held": 5 * HOUR, "uncertain": 120}
                 assert view.due_at - clock.now <= longest.get(view.state, HOUR)
         # After two days each message must have failed, whatever the clock did.
         for _ in range(48):
@@ -341,7 +341,7 @@ async def test_a_message_without_callbacks_is_deleted_too(place, put_and_claim, 
 
 
 async def test_messages_are_deleted_in_small_batches_the_oldest_first(place, new, clock):
-    number = maintenance.SWEEP_BATCH + 50
+    number = due_rows.SWEEP_BATCH + 50
     async with place.opened(retention=1000) as store:
         last = new("last", callback_url="")
         many = [new(f"uid-{n}", callback_url="") for n in range(number - 1)]
@@ -354,7 +354,7 @@ async def test_messages_are_deleted_in_small_batches_the_oldest_first(place, new
         await store.finish(result_of(claim))
         clock.advance(1000)
 
-        assert await store.prune() == maintenance.SWEEP_BATCH
+        assert await store.prune() == due_rows.SWEEP_BATCH
         assert await store.find("brand", Channel.EMAIL, "last")
         assert await store.prune() == 50
         assert await store.prune() == 0

@@ -34,7 +34,7 @@ from gatepost.outbox import (
     ReportedEvents,
     SendResult,
     cancellations,
-    maintenance,
+    due_rows,
     new_id,
     open_outbox,
 )
@@ -354,8 +354,8 @@ class Outboxes(RuleBasedStateMachine):
             message.wait_for_next_try()
             message.state = State.HELD if held else message.state
             message.due = message.expires if held else now
-        far = message.expires > now + maintenance.MAX_LIFETIME
-        if far and message.state not in ENDED and message.created > now + maintenance.MAX_PAUSE:
+        far = message.expires > now + due_rows.MAX_LIFETIME
+        if far and message.state not in ENDED and message.created > now + due_rows.MAX_PAUSE:
             message.expires += now - message.created
             message.created = now
         self.correct_due_time(message)
@@ -363,11 +363,11 @@ class Outboxes(RuleBasedStateMachine):
             if one.callback_state is CallbackState.CALLING and one.due <= now:
                 one.callback_state, one.due, one.lost_claims = CallbackState.QUEUED, now, one.lost_claims + 1
             if one.callback_state is CallbackState.QUEUED and one.due > self.latest_due_time(
-                one, maintenance.MAX_CALLBACK_PAUSE
+                one, due_rows.MAX_CALLBACK_PAUSE
             ):
                 one.due = now
             if one.callback_state is CallbackState.CALLING:
-                one.due = min(one.due, now + maintenance.MAX_LEASE)
+                one.due = min(one.due, now + due_rows.MAX_LEASE)
 
     def latest_due_time(self, one, longest):
         """Return the latest possible due time: now before the first try, then after the longest pause."""
@@ -376,12 +376,12 @@ class Outboxes(RuleBasedStateMachine):
     def correct_due_time(self, message):
         now = self.now
         waits = message.state in {State.QUEUED, State.SUSPECT}
-        if waits and message.due > self.latest_due_time(message, maintenance.MAX_PAUSE):
+        if waits and message.due > self.latest_due_time(message, due_rows.MAX_PAUSE):
             message.due = now
         elif message.state is State.UNCERTAIN:
             message.due = min(message.due, now + WAIT)
         elif message.state is State.SENDING:
-            message.due = min(message.due, now + maintenance.MAX_LEASE)
+            message.due = min(message.due, now + due_rows.MAX_LEASE)
         elif message.state is State.HELD:
             message.due = message.expires
 

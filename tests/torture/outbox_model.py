@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from gatepost.callbacks import attempt as callback_attempt
 from gatepost.model import Status
 from gatepost.outbox import deaths
-from gatepost.outbox.maintenance import MAX_LOST_ANSWERS
+from gatepost.outbox.due_rows import MAX_LOST_ANSWERS
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
 
 LEASE, WAIT, CALL_LEASE = 30.0, 120.0, 45.0

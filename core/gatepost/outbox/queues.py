@@ -31,12 +31,17 @@ def all_queues(connection: Connection) -> list[Queue]:
 
 
 def in_any_queue(tx: Transaction) -> ColumnElement[bool]:
+    """Return ``any_queue`` in the form of the transaction's dialect."""
+    return any_queue(postgresql=tx.on_postgresql)
+
+
+def any_queue(*, postgresql: bool) -> ColumnElement[bool]:
     """Return a condition that is true for every message.
 
     It is stated because the index on due times begins with the queue.
     """
     ids = select(queues.c.id)
-    if tx.on_postgresql:
+    if postgresql:
         # Not IN: as a join it might be planned without the index.
         return messages.c.queue == func.any(func.array(ids.scalar_subquery()))
     return messages.c.queue.in_(ids)

@@ -250,21 +250,21 @@ class EndedMessage(NamedTuple):
 class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one sweep changed."""
 
-    expired_claims: int
+    expired_claims: int = 0
     """Claims whose lease ended: the messages are now uncertain, or held."""
-    held_after_deaths: Sequence[str]
+    held_after_deaths: Sequence[str] = ()
     """Ids of those messages that are now held, because the process died too often while it was sending them."""
-    requeued: int
+    requeued: int = 0
     """Uncertain messages without a report that are queued again."""
-    held: int
+    held: int = 0
     """Uncertain messages without a report that now wait for the operator."""
-    passed: int
+    passed: int = 0
     """Messages that were not delivered in time, and are queued for the next instance of their route."""
-    failed: int
+    failed: int = 0
     """Messages whose lifetime ended."""
-    clock_corrections: int
+    clock_corrections: int = 0
     """Times that were further in the future than any wait: the clock had jumped."""
-    callbacks: int
+    callbacks: int = 0
     """Callbacks that are queued again because the process that claimed them was lost."""
 
     @property
