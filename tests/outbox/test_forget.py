@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from sqlalchemy import MetaData, create_engine, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from claiming import claim_callbacks, claim_due, finish_callback
 from gatepost.content import EmailContent, SmsContent, encode_content
@@ -576,7 +577,7 @@ async def test_a_user_can_be_forgotten_while_a_report_suppresses_the_user(place,
         lock = text("SELECT id FROM messages WHERE id = :id FOR UPDATE")
         suppress = text("UPDATE suppressions SET reason = 'complained'")
         waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        async with store._database._engine.begin() as connection, asyncio.timeout(60):
+        async with AsyncEngine(store._database.engine).begin() as connection, asyncio.timeout(60):
             await connection.execute(lock, {"id": message.id})
             forgetting = asyncio.create_task(forget_user(store))
             while not (await connection.execute(waits)).scalar_one():  # noqa: ASYNC110  another process sets no event

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from claiming import acquire_lease, claim_callbacks, claim_due, claim_due_suspect, finish_callback
 from gatepost.errors import ConfigError, StoreBusy
@@ -300,7 +301,7 @@ async def test_a_missing_database_is_a_configuration_fault(database):
 async def test_an_old_replica_waits_for_an_upgrade_and_continues(replicas, new):
     one, other = replicas
     stored = []
-    async with other._database._engine.begin() as connection:
+    async with AsyncEngine(other._database.engine).begin() as connection:
         await connection.execute(text("ALTER TABLE messages ADD COLUMN later text"))
         putting = asyncio.create_task(one.put(new("meanwhile")))
         putting.add_done_callback(lambda _task: stored.append("stored"))
