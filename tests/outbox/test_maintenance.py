@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from claiming import claim_callbacks, claim_due, finish_callback, result_of
 from gatepost.model import Channel, Status, StatusEvent
@@ -29,6 +29,16 @@ async def test_a_sweep_without_due_rows_changes_nothing(store, new, put_and_clai
     await put_and_claim(store)
     await store.put(new("uid-2"))
     assert (await store.sweep()).changes == 0
+
+
+async def test_a_sweep_without_due_rows_asks_once(store, put_and_claim):
+    await put_and_claim(store)
+    statements = []
+    event.listen(store._database.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+
+    assert (await store.sweep()).changes == 0
+
+    assert len([one for one in statements if "messages" in one]) == 1
 
 
 async def test_a_message_whose_lease_ended_is_uncertain(store, put_and_claim, view_of, clock):

@@ -7,7 +7,7 @@ nothing costs one of them.
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
-from sqlalchemy import BigInteger, ColumnElement, Table, and_, bindparam, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Table, and_, bindparam, exists, or_, select
 
 from gatepost.outbox.fallback_store import is_last_wait
 from gatepost.outbox.one_of import one_of
@@ -82,7 +82,6 @@ class DueRows:
         self, condition: ColumnElement[bool], *, table: Table = messages, by_queue: bool = True
     ) -> None:
         """``by_queue``: the rows are messages that are found by the index on due times, which begins with the queue."""
-        self._table = table
         self._condition = and_(table.c.due_at.is_not(None), condition)
         self._by_queue = by_queue
         columns = (*STATUS_COLUMNS, messages.c.instance) if table is messages else (statuses.c.seq,)
@@ -99,7 +98,7 @@ class DueRows:
 
     def exist(self, *, postgresql: bool) -> ColumnElement[bool]:
         """Return the condition that there is such a row."""
-        return select(self._table).where(self.condition(postgresql=postgresql)).exists()
+        return exists().where(self.condition(postgresql=postgresql))
 
 
 EXPIRED = DueRows(and_(messages.c.expires_at <= _now, one_of(_state, _MAY_EXPIRE)), by_queue=False)
