@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_
 
+from gatepost.outbox.callbacks import has_state
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import CallbackState
@@ -49,12 +50,11 @@ class Selection(NamedTuple):
     """Also those that failed and wait for their next attempt."""
 
 
-# A literal, not a parameter: only then does the planner know beforehand that the partial index has all these rows.
-_dead = statuses.c.callback_state == literal_column(f"'{CallbackState.DEAD.value}'")
+_dead = has_state(CallbackState.DEAD)
 
 _late = (
     statuses.c.due_at.is_not(None)
-    & (statuses.c.callback_state == CallbackState.QUEUED.value)
+    & has_state(CallbackState.QUEUED)
     & (statuses.c.attempt > 0)
 )
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, or_, select, update
 from gatepost.model import Channel
 from gatepost.outbox import audit, counters, deaths
 from gatepost.outbox.audit import MessageChange
-from gatepost.outbox.callbacks import lock_messages, queue_next_statuses
+from gatepost.outbox.callback_results import lock_messages, queue_next_statuses
 from gatepost.outbox.message_filter import MessageFilter, conditions
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import OUR_ID

@@ -11,6 +11,7 @@ from gatepost.errors import StoreBroken
 from gatepost.model import Channel
 from gatepost.observe.trail import NO_TRAIL, Trail
 from gatepost.outbox import (
+    callback_results,
     callbacks,
     claims,
     deaths,
@@ -193,7 +194,7 @@ class Outbox:
 
         Returns False for each claim that was lost, for which nothing was changed.
         """
-        return await self._callback_lane.run(callbacks.finish_callbacks, Deferred(ended))
+        return await self._callback_lane.run(callback_results.finish_callbacks, Deferred(ended))
 
     async def coordinate(self, work: Work[Item, Result], item: Item) -> Result:
         """Do work by which replicas agree: of ``named_leases`` or ``plugin_state``."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, exists, select
 
-from gatepost.outbox.callbacks import lock_messages, queue_next_statuses
+from gatepost.outbox.callback_results import lock_messages, queue_next_statuses
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import CallbackState
