@@ -7,7 +7,8 @@ the message is accepted and again before each call, and the host must be one of 
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 
 import msgspec
@@ -17,6 +18,12 @@ from gatepost.errors import ConfigError, Fault, GatepostError
 
 MAX_URL_LENGTH = 2048
 """Characters of a callback URL."""
+
+MAX_URLS = 1_000
+"""Callback URLs that are remembered: few are called again and again."""
+
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")
+"""A value that is not changed by quoting (RFC 3986 §2.3)."""
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -70,14 +77,20 @@ class CallbackUrl(msgspec.Struct, frozen=True, kw_only=True):
 
     def target_with(self, parameters: Mapping[str, str]) -> str:
         """Return path and query with these parameters at the end; they replace those of the same names."""
-        others = [
-            part
-            for part in (self.query.split("&") if self.query else ())
-            if unquote_plus(part.partition("=")[0]) not in parameters
-        ]
-        added = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items()]
-        query = "&".join([*others, *added])
-        return f"{self.path}?{query}" if query else self.path
+        begin = _without(self.path, self.query, tuple(parameters))
+        return begin + "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in parameters.items()])
+
+
+@lru_cache(MAX_URLS)
+def _without(path: str, query: str, names: Collection[str]) -> str:
+    """Return path and query without the parameters of these names, up to where others may follow."""
+    parts = query.split("&") if query else ()
+    others = [part for part in parts if unquote_plus(part.partition("=")[0]) not in names]
+    return f"{path}?{''.join(f'{part}&' for part in others)}"
+
+
+def _quoted(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
 class CallbackUrlPolicy:

@@ -536,9 +536,9 @@ async def test_redirects_are_not_followed(plain_host):
     )
     target = private_url(f"http://127.0.0.1:{plain_host.port}/x")
     async with CallbackClient() as client:
-        assert (await client.get(target, {})).status == 302
-        assert (await client.get(target, {})).status == 302
-    assert [request.split()[1] for request in plain_host.requests] == ["/x", "/x"]
+        assert (await client.get(target, {"a": "1"})).status == 302
+        assert (await client.get(target, {"a": "2"})).status == 302
+    assert [request.split()[1] for request in plain_host.requests] == ["/x?a=1", "/x?a=2"]
     assert "cookie" not in plain_host.requests[1].lower()
 
 

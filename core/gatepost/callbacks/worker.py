@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from gatepost.callback_urls import CallbackUrl, CallbackUrlPolicy, CallbackUrlRefused
+from gatepost.callback_urls import MAX_URLS, CallbackUrl, CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.callbacks import attempt
 from gatepost.callbacks.attempt import CallOutcome
 from gatepost.callbacks.claim_planner import ClaimPlanner
@@ -19,9 +19,6 @@ from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Callback, CallbackResult, Outbox, polling
 from gatepost.outbox.callbacks import CallbackClaimRequest
-
-MAX_URLS = 1_000
-"""Callback URLs whose check is remembered."""
 
 CALLBACK_LEASE = 45.0
 """Seconds for which a claimed callback is held: three times the deadline of a call."""
