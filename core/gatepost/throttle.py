@@ -294,5 +294,6 @@ class Throttle:
         if now < self._last_now - _STEP_BACK:
             self._shift += self._last_now - now
             self._last_now = now
-        self._last_now = max(self._last_now, now)
+        elif now > self._last_now:
+            self._last_now = now
         return self._last_now + self._shift

@@ -138,11 +138,14 @@ class ClientSlots:
         self._call_ended = True
         breaker = self._breaker(target)
         breaker.end(now, failure)
+        self._next_check = 0.0
+        if failure is None and target not in self._tripped:
+            # It was usable, and a success does not change that.
+            return
         if breaker.state(now) is BreakerState.USABLE:
             self._tripped.pop(target, None)
         else:
             self._tripped[target] = 0.0
-        self._next_check = 0.0
 
     def end_rest(self, target: str, now: float) -> None:
         """End the rest of a target, if it is resting: it may be probed now."""
