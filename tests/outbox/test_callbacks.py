@@ -27,6 +27,17 @@ def dead(call):
     return CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 404")
 
 
+def interrupted(call):
+    return CallbackResult(
+        seq=call.seq,
+        attempt=call.attempt,
+        acknowledged=False,
+        retry_in=0.0,
+        counts=False,
+        problem="interrupted",
+    )
+
+
 @pytest.fixture
 def sent(put_and_claim):
     """Return a function that sends a message and records further statuses; it returns the message's id."""
@@ -190,6 +201,51 @@ async def test_a_result_of_an_earlier_claim_changes_nothing(store, sent, clock, 
 
     assert await view_of(store, identity) == before
     assert await finish_callback(store, acknowledged(call))
+
+
+@pytest.mark.parametrize("newer_first", [True, False])
+async def test_of_two_claims_whose_results_come_together_the_newer_one_counts(
+    store, sent, clock, view_of, newer_first
+):
+    identity = await sent(store)
+    (first,) = await claim_callbacks(store, 9, 45)
+    clock.advance(45)
+    await store.sweep()
+    (newer,) = await claim_callbacks(store, 9, 45)
+    results = [dead(first), acknowledged(newer)]
+    expected = [False, True]
+    if newer_first:
+        results.reverse()
+        expected.reverse()
+
+    assert await store.finish_callbacks(lambda: results) == expected
+
+    (status,) = (await view_of(store, identity)).statuses
+    assert (status.callback_state, status.attempts) == ("acknowledged", 2)
+
+
+@pytest.mark.parametrize(
+    "place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+async def test_results_of_all_kinds_are_recorded_together(store, sent, view_of):
+    identities = [await sent(store, f"uid-{n}", D) for n in range(4)]
+    calls = {call.message_id: call for call in await claim_callbacks(store, 9, 45)}
+    results = [
+        kind(calls[identity])
+        for kind, identity in zip((acknowledged, failed, dead, interrupted), identities, strict=True)
+    ]
+
+    assert all(await store.finish_callbacks(lambda: results))
+
+    views = [(await view_of(store, identity)).statuses for identity in identities]
+    assert [(first.callback_state, first.attempts, then.callback_state) for first, then in views] == [
+        ("acknowledged", 1, "queued"),
+        ("queued", 1, "waiting"),
+        ("dead", 1, "queued"),
+        ("queued", 0, "waiting"),
+    ]
+    assert [first.problem for first, _ in views] == ["", "HTTP 503", "HTTP 404", "interrupted"]
+    assert [first.next_attempt_at is None for first, _ in views] == [True, False, True, False]
 
 
 @pytest.mark.parametrize("result_of", [acknowledged, failed, dead])

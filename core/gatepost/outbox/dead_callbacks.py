@@ -52,11 +52,7 @@ class Selection(NamedTuple):
 
 _dead = has_state(CallbackState.DEAD)
 
-_late = (
-    statuses.c.due_at.is_not(None)
-    & has_state(CallbackState.QUEUED)
-    & (statuses.c.attempt > 0)
-)
+_late = statuses.c.due_at.is_not(None) & has_state(CallbackState.QUEUED) & (statuses.c.attempt > 0)
 
 
 def page(

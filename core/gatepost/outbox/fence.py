@@ -1,4 +1,7 @@
-"""The fence: only the holder of the newest claim may record a result."""
+"""The fence of messages: only the holder of the newest claim may record a result.
+
+That of callbacks is in the statement that records their results.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -7,7 +10,7 @@ from gatepost.outbox.transaction import Transaction
 
 
 class Result(Protocol):
-    """The result of a claim: of a message or of a callback."""
+    """The result of a claim."""
 
     @property
     def attempt(self) -> int:
