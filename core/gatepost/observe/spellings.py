@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from unicodedata import normalize
 from urllib.parse import quote, quote_plus
 
@@ -37,12 +38,30 @@ def forms(texts: Iterable[str], *, whole: bool) -> Iterator[str]:
             yield from forms_of(part)
 
 
-def forms_of(text: str, room: int = sys.maxsize) -> Iterator[str]:
-    """Yield the forms of one text that are long enough to be searched for.
+def forms_of(text: str) -> Iterator[str]:
+    """Yield the forms of one text that are long enough to be searched for."""
+    return _long_enough(chain(_written(text), _encoded(text, sys.maxsize)))
 
-    Forms that are longer than ``room`` may be left out: they can't stand in a text of so many ASCII characters.
+
+def stands_in(text: str, letters: str, room: int) -> bool:
+    """Return whether one of the forms of ``text`` stands in reduced ``letters``.
+
+    Forms that are longer than ``room`` are not searched for: they can't stand in a text of so many ASCII characters.
     """
-    return (form for form in _spellings(text, room) if len(form) >= MIN_FORM_LENGTH)
+    forms = _encoded(text, room)
+    # Nearly always it lacks a letter of the value, and then no form that has them all needs to be built.
+    if not text.isascii() or set(reduce(text)).issubset(letters):
+        forms = chain(_written(text), forms)
+    return any(form in letters for form in _long_enough(forms))
+
+
+def min_form_length(text: str) -> int:
+    """Return the letters of the shortest form of a text in ASCII."""
+    return min(len(reduce(text)), len(text) * 4 // 3 - 2)
+
+
+def _long_enough(found: Iterable[str]) -> Iterator[str]:
+    return (form for form in found if len(form) >= MIN_FORM_LENGTH)
 
 
 def find_spans(text: str, found: Iterable[str]) -> list[tuple[int, int]]:
@@ -99,13 +118,12 @@ def _parts(text: str) -> Iterator[str]:
     yield text
 
 
-def _spellings(text: str, room: int) -> Iterator[str]:
-    """Yield a text plain, reversed, URL-encoded or quoted-printable, escaped, hexadecimal and in base64, reduced."""
-    raw = text.encode("utf-8", "replace")
+def _written(text: str) -> Iterator[str]:
+    """Yield a text plain, reversed, URL-encoded or quoted-printable, and escaped, reduced.
+
+    Each of these has every letter of a text in ASCII.
+    """
     letters = reduce(text)
-    base64_length = len(raw) * 4 // 3 - 2
-    if min(len(letters), base64_length) > room:
-        return
     yield letters
     if "." in text:
         # As people hide an address from programs: jack at example dot com.
@@ -114,7 +132,7 @@ def _spellings(text: str, room: int) -> Iterator[str]:
         if "+" in spoken:
             yield reduce(spoken.replace("+", " plus "))
     if _PLAIN.fullmatch(text):
-        # The same as in the other branch, at a tenth of its cost: this runs for every message.
+        # The same as in the other branch, at a tenth of its cost.
         yield letters[::-1]
         yield reduce(text.replace("@", "40").replace("+", "2B"))
     else:
@@ -122,11 +140,16 @@ def _spellings(text: str, room: int) -> Iterator[str]:
         yield reduce(quote(text, safe="", errors="replace"))
         yield reduce(quote_plus(text, errors="replace"))
         yield reduce(json.dumps(text))
+    if not text.isascii():
+        yield reduce(repr(text.encode("utf-8", "replace"))[2:-1])
+
+
+def _encoded(text: str, room: int) -> Iterator[str]:
+    """Yield a text hexadecimal and in base64, reduced, without what is longer than ``room``."""
+    raw = text.encode("utf-8", "replace")
     if 2 * len(raw) <= room:
         yield raw.hex()
-    if not text.isascii():
-        yield reduce(repr(raw)[2:-1])
-    if len(raw) > 4 and base64_length <= room:
+    if len(raw) > 4 and len(raw) * 4 // 3 - 2 <= room:
         for shift, lead in enumerate((0, 2, 3)):
             # Inside a longer text base64 gives a value one of three shapes, and its ends depend on its neighbours.
             encoded = binascii.b2a_base64(bytes(shift) + raw, newline=False)
