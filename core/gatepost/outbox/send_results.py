@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, select, update
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import cost_counts, counters, deaths, receipt_counts, statistics, warmup_counts
+from gatepost.outbox import cost_counts, counters, deaths, receipt_counts, statistics, tries, warmup_counts
 from gatepost.outbox.fallback import Progress
 from gatepost.outbox.fallback_store import progress_of
 from gatepost.outbox.fence import check_fence
 from gatepost.outbox.one_of import IDS, one_of
-from gatepost.outbox.provider_ids import replace_reported_tries
 from gatepost.outbox.records import EndedMessage, NewStatus, SendResult
 from gatepost.outbox.reports import STATUS_COLUMNS, append_statuses, delete_contents, suppress_users
-from gatepost.outbox.schema import attempts, contents, messages
+from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import FINAL_STATES, GIVEN_UP_STATES, State
 from gatepost.outbox.transaction import Record, Transaction, dialect_pair
 
@@ -65,6 +64,21 @@ _update_message = (
         passed=bindparam("passed"),
     )
 )
+_update_sent = dialect_pair(
+    lambda _: (
+        update(messages)
+        .where(one_of(messages.c.id, IDS))
+        .values(
+            state=State.SENT.value,
+            due_at=None,
+            ended_at=bindparam("of_end"),
+            instance=bindparam("of_instance"),
+            reason="",
+            code="",
+            passed=bindparam("of_passed"),
+        )
+    )
+)
 _update_content = (
     update(contents)
     .where(contents.c.message_id == bindparam("of_message"))
@@ -103,9 +117,9 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
     values = [
         _message_values(tx, result, rows[result.id], progress.get(result.id)) for result in valid_results
     ]
-    tx.execute_many(_update_message, values)
+    _update_messages(tx, values)
     cost_counts.count_costs(tx, valid_results, rows)
-    _insert_attempts(tx, valid_results, rows)
+    tries.store(tx, valid_results, rows)
     _update_contents(tx, valid_results, values)
     callback_due = _add_statuses(tx, valid_results, rows, values)
     receipt_counts.count_sends(tx, valid_results, rows)
@@ -124,6 +138,26 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
         )
         for result, is_valid in zip(results, valid, strict=True)
     ]
+
+
+def _update_messages(tx: Transaction, values: Sequence[Mapping[str, Any]]) -> None:
+    """Write the new values of messages; the sent ones that have the same values with one statement.
+
+    These come last, because only a receipt may follow another result of the same claim. With one statement per message,
+    SQLite's thread would release and reacquire the interpreter for each.
+    """
+    sent: dict[tuple[int, str, str], list[str]] = {}
+    others = []
+    for value in values:
+        if value["state"] == State.SENT and not (value["reason"] or value["code"]):
+            alike = value["ended_at"], value["instance"], value["passed"]
+            sent.setdefault(alike, []).append(value["message_id"])
+        else:
+            others.append(value)
+    if others:
+        tx.execute_many(_update_message, others)
+    for (ended_at, instance, passed), ids in sent.items():
+        tx.execute(_update_sent, ids=ids, of_end=ended_at, of_instance=instance, of_passed=passed)
 
 
 def _follow_fallbacks(
@@ -188,46 +222,6 @@ def _ends(rows: Mapping[str, Record], values: Sequence[Mapping[str, Any]]) -> di
         for value in values
         if value["state"] in FINAL_STATES and value["state"] != (row := rows[value["message_id"]]).state
     }
-
-
-def _insert_attempts(
-    tx: Transaction, results: Sequence[SendResult], messages_before: Mapping[str, Record]
-) -> None:
-    """Store the tries of these results.
-
-    The first result of an attempt stays: a late receipt of the same attempt may follow an earlier result.
-    """
-    rows: list[dict[str, object]] = []
-    for result in results:
-        end = tx.now
-        for position, one in reversed([*enumerate(result.tries)]):
-            end -= (duration := round(one.duration * 1000))
-            rows.append(
-                {
-                    "message_id": result.id,
-                    "attempt": result.attempt,
-                    "position": position,
-                    "instance": one.instance,
-                    "choice": one.choice,
-                    "outcome": one.outcome,
-                    "provider_id": one.provider_id or None,
-                    "reason": one.reason,
-                    "code": one.code,
-                    "started_at": end,
-                    "duration": duration,
-                    "parts": one.parts,
-                    "counted_parts": one.counted_parts,
-                    "not_gsm7": one.not_gsm7,
-                    "price": one.price,
-                    "currency": one.currency,
-                }
-            )
-            end -= round(one.pause * 1000)
-    if rows:
-        tx.insert_new(attempts, rows)
-    # A report may have come before these answers.
-    late = [result for result in results if messages_before[result.id].state != State.SENDING]
-    replace_reported_tries(tx, late)
 
 
 def _update_contents(
