@@ -8,7 +8,6 @@ import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
 from urllib.parse import unquote
 
@@ -48,11 +47,13 @@ _INTERNATIONAL_NUMBER = re.compile(
 class _Values:
     """Values that became private together. Their forms are computed at the first search."""
 
+    __slots__ = ("_forms", "_prefixes", "_values", "_whole")
+
     def __init__(self, values: Iterable[Private], *, whole: bool = False) -> None:
         self._values = tuple(values)
         self._whole = whole
         self._forms: frozenset[str] | None = None
-        self._prefixes: frozenset[str] = frozenset()
+        self._prefixes: frozenset[str]
 
     def find(self, letters: str, windows: set[str]) -> Sequence[str]:
         """Return the forms that stand in ``letters``; ``windows`` is every MIN_FORM_LENGTH of them in a row."""
@@ -73,18 +74,22 @@ _recent_scopes: deque[_Values] = deque(maxlen=MAX_RECENT)
 _settings_secrets: list[_Values] = []
 
 
-@contextmanager
-def redaction_scope(*values: Private) -> Iterator[None]:
+class redaction_scope:  # noqa: N801  used as a function, and cheaper than one made by contextmanager
     """Redact these values while the block runs, for a while after it, and always in tasks started in it."""
-    scope = _Values(values)
-    token = _context_scopes.set((*_context_scopes.get(), scope))
-    _active_scopes[id(scope)] = scope
-    try:
-        yield
-    finally:
-        del _active_scopes[id(scope)]
-        _recent_scopes.append(scope)
-        _context_scopes.reset(token)
+
+    __slots__ = ("_scope", "_token")
+
+    def __init__(self, *values: Private) -> None:
+        self._scope = _Values(values)
+
+    def __enter__(self) -> None:
+        self._token = _context_scopes.set((*_context_scopes.get(), self._scope))
+        _active_scopes[id(self._scope)] = self._scope
+
+    def __exit__(self, *_error: object) -> None:
+        del _active_scopes[id(self._scope)]
+        _recent_scopes.append(self._scope)
+        _context_scopes.reset(self._token)
 
 
 def redact_recent(*values: Private) -> None:

@@ -82,6 +82,8 @@ class Instance:
         """The names of the hooks that the plugin implements."""
         if problems := [*find_problems(plugin, found)]:
             raise self._refused(problems)
+        # Called directly: each has one implementation, which pluggy takes as long to call as to await it.
+        self._send_functions = {name: found[name][0].function for name in SEND_HOOKS.values() if found[name]}
         self._runner = HookRunner(self.name, self.package)
         finders = [one.function for one in found["find_contact"]]
         self.as_source = Source(self._runner, self._calls, self.hooks, *finders)
@@ -131,7 +133,7 @@ class Instance:
         hook = SEND_HOOKS[Channel.EMAIL if isinstance(message, Email) else Channel.SMS]
 
         async def send() -> Receipt:
-            receipt = await getattr(self._calls, hook)(message=copy)
+            receipt = await self._send_functions[hook](copy)
             if not isinstance(receipt, Receipt):
                 raise sanitize.InvalidResult(f"returned {sanitize.type_name(receipt)} instead of a Receipt")
             return self._checked_receipt(hook, receipt, message.recipient)

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from gatepost.errors import ConfigError, Fault, PluginError
 from gatepost.observe import logs, redaction
 from gatepost.observe.tracebacks import error_location, format_traceback
 from gatepost.plugin_host import sanitize
+from gatepost.plugin_host.deadlines import Deadlines
 
 T = TypeVar("T")
 
@@ -47,6 +49,7 @@ class HookRunner:
         # asyncio holds tasks by weak references only, and an abandoned task must not be collected before it ends.
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._lifespan_task: asyncio.Task[Any] | None = None
+        self._deadlines = Deadlines()
 
     @property
     def lifespan_ended(self) -> bool:
@@ -128,12 +131,16 @@ class HookRunner:
         ``call`` calls the hook. An error of a type in ``may_raise`` is returned as the copy that
         ``copy_error`` makes of it. Any other error is logged and returned as a PluginError.
         """
-        task = self._start(hook, call)
+        waiter = asyncio.get_running_loop().create_future()
+        task = self._start(hook, call, partial(_wake, waiter))
+        self._deadlines.add(waiter, timeout)
         try:
-            await _wait_for(task, timeout)
+            await waiter
         except asyncio.CancelledError:
             await self._cancel(hook, task)
             raise
+        finally:
+            self._deadlines.remove(waiter)
         if not task.done():
             await self._cancel(hook, task)
             return self.record_violation(hook, f"took longer than {timeout:g} s")
@@ -153,7 +160,7 @@ class HookRunner:
         with logs.hook_context(self.instance, hook):
             try:
                 return call()
-            except BaseException as error:  # noqa: BLE001  as in _catch_all
+            except BaseException as error:  # noqa: BLE001  as in _start
                 failure = HookFailure(error)
             return self._checked(hook, failure, may_raise, copy_error)
 
@@ -173,11 +180,22 @@ class HookRunner:
         except BaseException as error:  # noqa: BLE001  the properties of a plugin's error are its code too
             return self.record_violation(hook, "", HookFailure(error))
 
-    def _start(self, hook: str, call: Callable[[], Awaitable[T]]) -> asyncio.Task[T | HookFailure]:
+    def _start(
+        self, hook: str, call: Callable[[], Awaitable[T]], at_end: Callable[[], None] = lambda: None
+    ) -> asyncio.Task[T | HookFailure]:
+        """Start a hook in a task of its own; ``at_end`` is called in it, by when nothing of the plugin runs any more."""
+
         # Without the quotes the union would be built with each call of a hook.
         async def run() -> "T | HookFailure":
-            with logs.hook_context(self.instance, hook):
-                return await _catch_all(call)
+            try:
+                with logs.hook_context(self.instance, hook):
+                    return await call()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  a plugin's SystemExit must not end the gateway
+                return HookFailure(error)
+            finally:
+                at_end()
 
         return asyncio.get_running_loop().create_task(run(), name=f"{self.instance}.{hook}")
 
@@ -221,32 +239,6 @@ def faults_under(path: str, error: ConfigError) -> list[Fault]:
     ]
 
 
-async def _wait_for(task: asyncio.Task[Any], timeout: float) -> None:  # noqa: ASYNC109  it cancels nothing
-    """Wait until the task is done or ``timeout`` seconds have passed.
-
-    For a single task this costs half as much CPU as ``asyncio.wait``.
-    """
-    loop = task.get_loop()
-    waiter = loop.create_future()
-
-    def wake(_task: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    task.add_done_callback(wake)
-    timer = loop.call_later(timeout, wake)
-    try:
-        await waiter
-    finally:
-        timer.cancel()
-        task.remove_done_callback(wake)
-
-
-async def _catch_all(call: Callable[[], Awaitable[T]]) -> T | HookFailure:
-    """Await a hook and return whatever it raises, so that a plugin's error never ends the event loop."""
-    try:
-        return await call()
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # noqa: BLE001  a plugin's SystemExit must not end the gateway
-        return HookFailure(error)
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
