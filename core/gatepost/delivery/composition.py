@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypedDict
 
 import msgspec
@@ -164,8 +165,11 @@ def _origin(claim: Claim, *, urgent: bool) -> _Origin:
         "uid": claim.uid,
         "lifetime": claim.lifetime,
         "urgent": urgent,
-        "tags": tuple(
-            _NO_TAG.sub("-", name)[:MAX_TAG_LENGTH] for name in (claim.client, claim.route) if name
-        ),
+        "tags": _tags(claim.client, claim.route),
         "idempotency_key": f"{claim.id}-{claim.attempt}",
     }
+
+
+@lru_cache(1_000)
+def _tags(*names: str) -> tuple[str, ...]:
+    return tuple(_NO_TAG.sub("-", name)[:MAX_TAG_LENGTH] for name in names if name)

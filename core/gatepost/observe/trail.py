@@ -29,6 +29,31 @@ MAX_ATTRIBUTES = 10
 _LOGGER = "gatepost.trail"
 _log = logs.get(_LOGGER)
 
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+class _Line(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """A line; what is empty is left out."""
+
+    event: str
+    message: str = ""
+    client: str = ""
+    channel: str = ""
+    uid: str = ""
+    user: str = ""
+    instance: str = ""
+    outcome: str = ""
+    status: str = ""
+    code: str | int = ""
+    reason: str = ""
+    attributes: str = ""
+    attempt: int | None = None
+    seconds: float | None = None
+    logger: str = ""
+    level: str = ""
+    timestamp: datetime | None = None
+    """Becomes the same text as in the other lines."""
+
 
 class Trail:
     """Writes the lines, in the format and to the stream of the log."""
@@ -51,72 +76,85 @@ class Trail:
         handlers = logging.getLogger().handlers
         # The handler that was configured: a plugin may replace it later.
         self._handler = handlers[0] if handlers else None
-        self._write: Callable[[dict[str, object]], None] | None = None
+        self._write: Callable[[_Line], None] | None = None
         if is_on and log_format == "json" and isinstance(self._handler, logging.StreamHandler):
             self._write = self._write_later
         elif is_on:
             self._write = _write_to_log
-        self._lines: list[bytes] = []
+        self._lines: list[_Line] = []
 
     def accepted(self, message: str, *, client: str, channel: str, uid: str, user: str) -> None:
         """Write that a message of Smartico's was stored."""
-        self._step("message_accepted", message=message, client=client, channel=channel, uid=uid, user=user)
+        if self._write is not None:
+            line = _Line(event="message_accepted", message=message, client=client, channel=channel)
+            self._write(self._with_ids(line, uid, user))
 
     def refused(self, *, client: str, channel: str, code: int, reason: str, uid: str, user: str) -> None:
         """Write that a request of Smartico's was refused; ``reason`` is the gateway's own text."""
-        self._step(
-            "request_refused", client=client, channel=channel, code=code, reason=reason, uid=uid, user=user
-        )
+        if self._write is not None:
+            line = _Line(event="request_refused", client=client, channel=channel, code=code, reason=reason)
+            self._write(self._with_ids(line, uid, user))
 
     def tried(
         self, message: str, *, client: str, uid: str, instance: str, outcome: str, code: str, seconds: float
     ) -> None:
         """Write that an instance was asked to send a message, and what came of it."""
-        self._step(
-            "message_tried",
-            message=message,
-            client=client,
-            uid=uid,
-            instance=instance,
-            outcome=outcome,
-            code=code,
-            seconds=round(seconds, 3),
-        )
+        if self._write is not None:
+            line = _Line(
+                event="message_tried",
+                message=message,
+                client=client,
+                instance=instance,
+                outcome=outcome,
+                code=code,
+                seconds=round(seconds, 3),
+            )
+            self._write(self._with_ids(line, uid))
 
     def merge_fields_empty(self, message: str, *, client: str, uid: str, attributes: Iterable[str]) -> None:
         """Write that merge fields of a message were filled with nothing, because the contact lacks these attributes."""
-        names = " ".join(islice(attributes, MAX_ATTRIBUTES))
-        self._step(
-            "merge_fields_empty", message=message, client=client, uid=uid, attributes=redact_patterns(names)
-        )
+        if self._write is not None:
+            names = redact_patterns(" ".join(islice(attributes, MAX_ATTRIBUTES)))
+            line = _Line(event="merge_fields_empty", message=message, client=client, attributes=names)
+            self._write(self._with_ids(line, uid))
 
     def recorded(self, message: str, *, client: str, status: str, code: str, instance: str) -> None:
         """Write that a status of a message was stored."""
-        self._step(
-            "status_recorded", message=message, client=client, status=status, code=code, instance=instance
-        )
+        if self._write is not None:
+            self._write(
+                _Line(
+                    event="status_recorded",
+                    message=message,
+                    client=client,
+                    status=status,
+                    code=code,
+                    instance=instance,
+                )
+            )
 
     def acknowledged(self, message: str, *, client: str, status: str, attempt: int) -> None:
         """Write that Smartico has acknowledged a status."""
-        self._step("status_acknowledged", message=message, client=client, status=status, attempt=attempt)
+        if self._write is not None:
+            self._write(
+                _Line(
+                    event="status_acknowledged",
+                    message=message,
+                    client=client,
+                    status=status,
+                    attempt=attempt,
+                )
+            )
 
-    def _step(self, event: str, *, uid: str = "", user: str = "", **ids: object) -> None:
-        if self._write is None:
-            return
-        if uid:
-            ids["uid"] = redact_patterns(uid)
-        if user and self._has_users:
-            ids["user"] = redact_patterns(user)
-        self._write({"event": event} | {name: value for name, value in ids.items() if value != ""})
+    def _with_ids(self, line: _Line, uid: str, user: str = "") -> _Line:
+        """Return the line with Smartico's ids, without what looks like an address or a number in them."""
+        line.uid = redact_patterns(uid)
+        if self._has_users:
+            line.user = redact_patterns(user)
+        return line
 
-    def _write_later(self, fields: dict[str, object]) -> None:
-        fields["logger"] = _LOGGER
-        fields["level"] = "info"
-        # Becomes the same text as in the other lines.
-        fields["timestamp"] = datetime.now(UTC)
-        line = msgspec.json.encode(fields)
-        # As the other lines are written: some programs take more than a line feed for the end of a line.
-        self._lines.append(line if line.isascii() else json.dumps(json.loads(line)).encode())
+    def _write_later(self, line: _Line) -> None:
+        line.logger, line.level, line.timestamp = _LOGGER, "info", datetime.now(UTC)
+        self._lines.append(line)
         if len(self._lines) == 1:
             asyncio.get_running_loop().call_soon(self.flush)
 
@@ -124,19 +162,23 @@ class Trail:
         """Write what has gathered."""
         if not self._lines:
             return
-        text = b"\n".join([*self._lines, b""]).decode()
+        text = _encode_lines(self._lines)
         self._lines.clear()
+        if not text.isascii():
+            # As the other lines are written: some programs take more than a line feed for the end of a line.
+            text = b"".join(json.dumps(json.loads(line)).encode() + b"\n" for line in text.splitlines())
         assert isinstance(self._handler, logging.StreamHandler)
         stream: TextIO = self._handler.stream
         # As in the handler: a log that can't be written must not stop the gateway.
         with suppress(OSError, ValueError):
-            stream.write(text)
+            stream.write(text.decode())
             stream.flush()
 
 
-def _write_to_log(fields: dict[str, object]) -> None:
-    event = str(fields.pop("event"))
-    _log.info(event, **fields)
+def _write_to_log(line: _Line) -> None:
+    _log.info(
+        **{name: value for name, value in msgspec.structs.asdict(line).items() if value not in {"", None}}
+    )
 
 
 NO_TRAIL = Trail()
