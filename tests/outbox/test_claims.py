@@ -242,6 +242,19 @@ async def test_only_the_first_result_of_a_claim_counts(store, put_and_claim, vie
     )
 
 
+@pytest.mark.parametrize("first", [State.REJECTED, State.FAILED, State.QUEUED, State.UNCERTAIN])
+async def test_a_receipt_counts_after_another_result_of_its_claim(store, put_and_claim, view_of, first):
+    sent, claim = await put_and_claim(store, "uid-1"), await put_and_claim(store, "uid-2")
+
+    # All in one commit, and the receipt of the other message before both.
+    results = [result_of(sent), result_of(claim, first), result_of(claim)]
+    recorded = await asyncio.gather(*map(store.finish, results))
+
+    assert recorded == [True, True, True]
+    views = [await view_of(store, one.id) for one in (sent, claim)]
+    assert [(view.state, view.due_at, view.has_content) for view in views] == [("sent", None, False)] * 2
+
+
 async def test_the_result_of_an_unknown_message_changes_nothing(store):
     assert not await store.finish(SendResult(id="unknown", attempt=1, state=State.SENT))
 
