@@ -113,11 +113,7 @@ class DeliveryWorker:
         task = asyncio.create_task(self._deliver(assignment), name=f"send-{claim.id}")
         for tasks in (self._own, self._in_flight.tasks):
             tasks.add(task)
-        task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        for tasks in (self._own, self._in_flight.tasks):
-            tasks.discard(task)
+            task.add_done_callback(tasks.discard)
 
     async def _deliver(self, assignment: Assignment) -> None:
         """Deliver one claimed message and record the result."""

@@ -19,6 +19,7 @@ from gatepost.outbox import (
     warmup_counts,
 )
 from gatepost.outbox.fallback_store import MatchedEvent, follow_reports, store_progress
+from gatepost.outbox.new_rows import NewRows
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage, NewStatus, RecordResult, ReportedEvents
 from gatepost.outbox.schema import contents, messages, statuses
@@ -194,7 +195,14 @@ _select_statuses = dialect_pair(
         one_of(statuses.c.message_id, IDS)
     )
 )
-_insert_statuses = statuses.insert()
+_STATUSES = NewRows(
+    statuses,
+    (
+        *("message_id", "status", "code", "recorded_at", "reporter", "callback_state", "due_at", "client"),
+        "target",
+    ),
+    {"attempt": 0, "holder": "", "http_status": 0, "problem": ""},
+)
 
 
 def append_statuses(
@@ -216,7 +224,7 @@ def append_statuses(
         if callback_state in OPEN_CALLBACK_STATES:
             with_open_callback.add(message_id)
     counts: list[int] = []
-    new_rows: list[dict[str, object]] = []
+    new_rows: list[Sequence[object]] = []
     for message_id, status, code, instance in reported:
         added = new_statuses(known[message_id], [status], by_provider=by_provider)
         known[message_id] += added
@@ -235,7 +243,7 @@ def append_statuses(
             reporter = instance if by_provider else ""
             new_rows.append(_status_row(tx, new, reporter, callback_state, message))
     if new_rows:
-        tx.execute_many(_insert_statuses, new_rows)
+        tx.insert_new_ids(_STATUSES, new_rows)
     return counts
 
 
@@ -266,23 +274,18 @@ def _count(tx: Transaction, message: Record, new: NewStatus) -> None:
 
 def _status_row(
     tx: Transaction, new: NewStatus, reporter: str, callback_state: CallbackState, message: Record
-) -> dict[str, object]:
-    return {
-        "message_id": new.message_id,
-        "status": new.status.value,
-        "code": new.code,
-        "recorded_at": tx.now,
-        "reporter": reporter,
-        "callback_state": callback_state.value,
-        "due_at": tx.now if callback_state is CallbackState.QUEUED else None,
-        "attempt": 0,
-        "holder": "",
-        "client": message.client,
-        "target": _target(message.callback_url),
-        "called_at": None,
-        "http_status": 0,
-        "problem": "",
-    }
+) -> Sequence[object]:
+    return (
+        new.message_id,
+        new.status.value,
+        new.code,
+        tx.now,
+        reporter,
+        callback_state.value,
+        tx.now if callback_state is CallbackState.QUEUED else None,
+        message.client,
+        _target(message.callback_url),
+    )
 
 
 @lru_cache(1_000)

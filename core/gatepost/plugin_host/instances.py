@@ -67,12 +67,8 @@ class Instance:
         self.retry_status: int = getattr(plugin, "retry_status", 503)
         """The HTTP status after which its provider repeats a webhook."""
         self._preview_request: Callable[[Email | Sms], str] | None = getattr(plugin, "preview_request", None)
-        # One manager for each instance: no call reaches a second plugin, or a second instance of this one.
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
-        manager.add_hookspecs(hookspecs.Hooks)
         try:
-            manager.register(plugin, self.name)
-            manager.check_pending()
+            manager = _manager_of(plugin, self.name)
         except pluggy.PluginValidationError as error:
             problems = [*unknown_hooks(plugin)] or [str(error).replace("\n", " ")]
             raise self._refused(problems) from None
@@ -82,8 +78,8 @@ class Instance:
         """The names of the hooks that the plugin implements."""
         if problems := [*find_problems(plugin, found)]:
             raise self._refused(problems)
-        # Called directly: each has one implementation, which pluggy takes as long to call as to await it.
-        self._send_functions = {name: found[name][0].function for name in SEND_HOOKS.values() if found[name]}
+        # Called directly: pluggy takes as long to call it as the loop to start its task.
+        self._send_functions = {hook: one.function for hook in SEND_HOOKS.values() for one in found[hook]}
         self._runner = HookRunner(self.name, self.package)
         finders = [one.function for one in found["find_contact"]]
         self.as_source = Source(self._runner, self._calls, self.hooks, *finders)
@@ -231,6 +227,18 @@ class Instance:
 
     def _refused(self, problems: Iterable[str]) -> ConfigError:
         return ConfigError([Fault(f"plugins.{self.name}", f"the plugin {text}") for text in problems])
+
+
+def _manager_of(plugin: object, name: str) -> pluggy.PluginManager:
+    """Return a manager of this plugin alone, so that no call reaches another one, or another instance of this one.
+
+    Raises PluginValidationError when the hooks can't be used.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs.Hooks)
+    manager.register(plugin, name)
+    manager.check_pending()
+    return manager
 
 
 def _copy_message(message: Email | Sms) -> Email | Sms:
