@@ -130,8 +130,10 @@ def _measure(target: Target, seconds: float, prefix: str) -> dict[str, float]:
     before = cpu(target.pid)
     result = put_load(target.url, CONNECTIONS, seconds, prefix)
     used = cpu(target.pid) - before
-    if result["refused"]:
-        raise RuntimeError(f"{result['refused']:.0f} requests were not answered, or not accepted")
+    if result["refused"] or not result["count"]:
+        raise RuntimeError(
+            f"{result['refused']:.0f} requests were not answered or not accepted, and {result['count']:.0f} were"
+        )
     return {**result, "rate": result["count"] / result["seconds"], "cpu": used / result["count"]}
 
 

@@ -1,14 +1,11 @@
 """A PostgreSQL server for the rows with PostgreSQL: the one that the tests use, from a wheel."""
 
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from machine import cpu_with_children
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from torture import postgres
 
 

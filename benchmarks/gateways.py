@@ -56,6 +56,7 @@ allow_ips = ["127.0.0.1"]
 callback_api_key = "key"
 callback_hosts = ["127.0.0.1", "localhost"]
 allow_private_callbacks = true
+{caps}
 """
 
 LIST = """\
@@ -71,13 +72,25 @@ class Senders(NamedTuple):
     routes: str
     queues: Sequence[tuple[str, str]]
     """A route and a client each; the queued messages are spread evenly."""
+    caps: str = ""
+    """Lines that each client has as well."""
 
 
 ONE_CLIENT = Senders(["bench"], LIST, [("email", "bench")])
 """One client and a list of instances."""
 
 
-def many_clients(clients: int = 10, rules: int = 30) -> Senders:
+MAX_MESSAGES = 1_000_000
+"""More than a run sends, so that caps count and stop nothing."""
+
+CAPS = f"""\
+email_per_day = {MAX_MESSAGES}
+per_user_per_day = {MAX_MESSAGES}
+max_queued = {MAX_MESSAGES}
+"""
+
+
+def many_clients(clients: int = 10, rules: int = 30, *, capped: bool = False) -> Senders:
     """Return several clients and rules; only the last rule takes what the driver sends."""
     names = ["bench", *(f"brand{number}" for number in range(1, clients))]
     tables = [
@@ -85,9 +98,9 @@ def many_clients(clients: int = 10, rules: int = 30) -> Senders:
         f'senders = ["@news{number}.example"]\ndomains = ["*.of{number}.example"]\nuse = ["out"]\n'
         for number in range(rules - 1)
     ]
-    last = '[[routes.email]]\nname = "others"\nuse = ["out"]\n'
+    last = f'[[routes.email]]\nname = "others"\nuse = ["out"]\nper_day = {MAX_MESSAGES if capped else 0}\n'
     queues = [("others", name) for name in names]
-    return Senders(names, "\n".join([*tables, last]), queues)
+    return Senders(names, "\n".join([*tables, last]), queues, CAPS if capped else "")
 
 
 SMTP = """\
@@ -109,7 +122,7 @@ concurrency = {connections}
 """
 
 
-ALL_PLUGINS = (
+FIVE_PLUGINS = (
     SMTP
     + """
 [plugins.sendgrid]
@@ -126,7 +139,7 @@ use = "sandbox"
 folder = "mailbox"
 """
 )
-"""All plugins of this repository, including the csv source; ``key`` is the path of an RSA key."""
+"""Together with the csv source; ``key`` is the path of an RSA key."""
 
 
 def configure(
@@ -146,7 +159,9 @@ def configure(
     (folder / "contacts.csv").write_text("\n".join(["ext_user_id,email,phone", *rows, ""]))
     path = folder / "gatepost.toml"
     clients = [
-        CLIENT.format(name=name, secret="letmein" if name == "bench" else f"secret of {name}")
+        CLIENT.format(
+            name=name, secret="letmein" if name == "bench" else f"secret of {name}", caps=senders.caps
+        )
         for name in senders.clients
     ]
     values = {"clients": "\n".join(clients), "routes": senders.routes, "plugins": plugins, "server": server}

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "tests"))
+"""For each script that has imported this module: some use tools of the tests."""
+
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -97,10 +100,14 @@ def describe_machine() -> dict[str, object]:
 
 
 def run_script(
-    script: str, *arguments: object, timeout: float = 600.0, environment: Mapping[str, str] | None = None
+    script: str,
+    *arguments: object,
+    python: str | Path = sys.executable,
+    timeout: float = 600.0,
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
     """Run a script of this folder to its end, and return the JSON that it printed in its last line."""
-    command = [sys.executable, str(HERE / script), *map(str, arguments)]
+    command = [str(python), str(HERE / script), *map(str, arguments)]
     completed = subprocess.run(
         command, capture_output=True, timeout=timeout, check=False, env={**os.environ, **(environment or {})}
     )

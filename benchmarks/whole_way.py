@@ -14,7 +14,7 @@ import certifi
 import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from gateways import configure
+from gateways import configure, many_clients
 from load import noop_cost
 from machine import Row, cpu, free_port, query_count, run_script, start_script
 
@@ -167,9 +167,10 @@ def set_up(folder: Path, authorities: str) -> Setup:
 
 @contextmanager
 def _gateway(setup: Setup) -> Iterator[int]:
+    """Start a gateway with everything on: ten clients, thirty rules, and a cap of each kind."""
     plugins = SENDGRID.format(port=setup.provider, key=setup.public_key)
     pem = f'certificate = "{setup.certificate}"\nkey = "{setup.certificate}"'
-    config = configure(setup.folder, plugins, port=setup.port, server=pem)
+    config = configure(setup.folder, plugins, port=setup.port, server=pem, senders=many_clients(capped=True))
     with GatewayProcess(config, environment=setup.environment) as gateway:
         yield gateway.pid
 

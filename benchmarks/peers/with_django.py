@@ -2,14 +2,14 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import environments
 from machine import HERE, free_port, wait_for_port
 
-ENVIRONMENT = HERE.parent / "build/peers"
+ENVIRONMENT = environments.REPO / "build/peers"
 REQUIREMENTS = ["django==5.2.*", "django-anymail==15.*", "gunicorn>=23"]
 WORKERS, THREADS = 2, 32
 
@@ -18,10 +18,7 @@ def install() -> None:
     """Install the packages, where they are not there yet."""
     if (ENVIRONMENT / "bin/gunicorn").exists():
         return
-    uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, ENVIRONMENT], check=True)
-    python = ENVIRONMENT / "bin/python"
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *REQUIREMENTS], check=True)
+    environments.create(ENVIRONMENT, *REQUIREMENTS)
 
 
 @contextmanager
