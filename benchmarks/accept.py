@@ -41,7 +41,7 @@ class Target(NamedTuple):
 def rows(rounds: int, seconds: float) -> Iterator[Row]:
     """Measure the no-op and the gateway in turn; yield medians of the ratios of neighbours."""
     with ExitStack() as stack:
-        noop, gateway = _noop(stack), _gateway(stack)
+        noop, gateway = _noop(stack), start_gateway(stack)
         pairs = _in_turn(noop, gateway, rounds, seconds)
         refused = _refused_by(gateway)
     noop_last, last = pairs[-1]
@@ -62,7 +62,7 @@ def rows(rounds: int, seconds: float) -> Iterator[Row]:
 def on_postgres(rounds: int, seconds: float) -> Iterator[Row]:
     """Measure in turn a gateway on SQLite and one on PostgreSQL, whose server works on the same cores."""
     with Postgres() as server, ExitStack() as stack:
-        sqlite, postgres = _gateway(stack), _gateway(stack, server.new_database())
+        sqlite, postgres = start_gateway(stack), start_gateway(stack, server.new_database())
         before = server.cpu()
         pairs = _in_turn(sqlite, postgres, rounds, seconds)
         count = sum(one["count"] for _, one in pairs)
@@ -76,7 +76,7 @@ def on_postgres(rounds: int, seconds: float) -> Iterator[Row]:
 def many(rounds: int, seconds: float) -> Iterator[Row]:
     """Measure in turn ten clients with thirty rules, and one client with a list."""
     with ExitStack() as stack:
-        one, several = _gateway(stack), _gateway(stack, senders=many_clients())
+        one, several = start_gateway(stack), start_gateway(stack, senders=many_clients())
         pairs = _in_turn(one, several, rounds, seconds)
         refused = _refused_by(one) + _refused_by(several)
     name = "accept, ten clients and thirty rules: CPU"
@@ -107,7 +107,7 @@ def _noop(stack: ExitStack) -> Target:
     return Target(stack.enter_context(start_script("noop.py", port)), f"http://127.0.0.1:{port}")
 
 
-def _gateway(stack: ExitStack, store: str = SQLITE, senders: Senders = ONE_CLIENT) -> Target:
+def start_gateway(stack: ExitStack, store: str = SQLITE, senders: Senders = ONE_CLIENT) -> Target:
     """Start a gateway. Nothing listens on its relay's port, so its breaker rests and the queue only grows."""
     folder = Path(stack.enter_context(TemporaryDirectory()))
     relay = SMTP.format(port=free_port(), connections=8)

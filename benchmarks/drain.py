@@ -1,6 +1,7 @@
 """*Drain*: a full queue to a provider, compared with a bare loop that sends the same and stores nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -26,6 +27,9 @@ class Protocol(NamedTuple):
     goal: float
     """Throughput and CPU, as a share of the bare loop's."""
 
+
+Watch = Callable[[int], AbstractContextManager[object]]
+"""Does something with the process of a gateway while it works, such as sampling it."""
 
 HTTP_PROVIDER = Protocol("HTTP", "provider.py", "bare_http.py", SENDGRID, 64, 0.8)
 SMTP_PROVIDER = Protocol("SMTP", "smtp_sink.py", "bare_smtp.py", SMTP, 8, 3.0)
@@ -67,8 +71,8 @@ def on_postgres(rounds: int, count: int) -> Iterator[Row]:
         ):
             ratios = []
             for _ in range(rounds):
-                sqlite = _drain(HTTP_PROVIDER, count, callbacks=callbacks)
-                postgres = _drain(HTTP_PROVIDER, count, server, callbacks=callbacks)
+                sqlite = measure(HTTP_PROVIDER, count, callbacks=callbacks)
+                postgres = measure(HTTP_PROVIDER, count, server, callbacks=callbacks)
                 ratios.append(postgres["cpu"] / sqlite["cpu"])
             each = [
                 f"{one / count * 1e6:.0f}" for one in (postgres["cpu"], sqlite["cpu"], postgres["server_cpu"])
@@ -82,8 +86,8 @@ def limited(rounds: int, count: int) -> Iterator[Row]:
     name, unit = "drain, SMTP, a relay with a limit", "of no limit"
     times, cpu_ratios, failed = [], [], 0.0
     for _ in range(rounds):
-        unlimited = _drain(LIMIT_CONFIGURED, count)
-        limited = _drain(SMTP_PROVIDER, count, limit=CONNECTION_LIMIT)
+        unlimited = measure(LIMIT_CONFIGURED, count)
+        limited = measure(SMTP_PROVIDER, count, limit=CONNECTION_LIMIT)
         times.append(limited["seconds"] / unlimited["seconds"])
         cpu_ratios.append(limited["cpu"] / unlimited["cpu"])
         failed += limited["failed"] + unlimited["failed"]
@@ -100,8 +104,8 @@ def many(rounds: int, count: int) -> Iterator[Row]:
     """Measure in turn ten clients with thirty rules, and one client with a list."""
     ratios, failed = [], 0.0
     for _ in range(rounds):
-        one = _drain(HTTP_PROVIDER, count)
-        several = _drain(HTTP_PROVIDER, count, senders=many_clients())
+        one = measure(HTTP_PROVIDER, count)
+        several = measure(HTTP_PROVIDER, count, senders=many_clients())
         ratios.append(several["cpu"] / one["cpu"])
         failed += one["failed"] + several["failed"]
     note = f"{several['cpu'] / count * 1e6:.0f} µs each; one client {one['cpu'] / count * 1e6:.0f}"
@@ -124,7 +128,7 @@ def _rows(
         port, count_port = free_port(), free_port()
         with start_script(protocol.server, port, count_port):
             bare = run_script(protocol.bare_loop, port, count, protocol.connections)
-        drained = _drain(protocol, count, callbacks=callbacks)
+        drained = measure(protocol, count, callbacks=callbacks)
         throughputs.append(bare["seconds"] / drained["seconds"])
         cpu_ratios.append(bare["cpu"] / drained["cpu"])
     each = f"{drained['cpu'] / count * 1e6:.0f} µs each; bare {bare['cpu'] / count * 1e6:.0f}"
@@ -133,7 +137,7 @@ def _rows(
     yield Row(f"{name}: CPU", median(cpu_ratios), "of bare", goal, note=each)
 
 
-def _drain(
+def measure(
     protocol: Protocol,
     count: int,
     server: Postgres | None = None,
@@ -141,6 +145,7 @@ def _drain(
     callbacks: bool = False,
     limit: int | None = None,
     senders: Senders = ONE_CLIENT,
+    watch: Watch = nullcontext,
 ) -> dict[str, float]:
     """Start a gateway with ``count`` queued messages, and measure until the last one has arrived."""
     port, count_port, callback_port, callback_count_port = (free_port() for _ in range(4))
@@ -155,7 +160,7 @@ def _drain(
         url = f"http://127.0.0.1:{callback_port}/callback" if callbacks else ""
         fill_queue(Path(folder), count, store, callback_url=url, senders=senders)
         last_port = callback_count_port if callbacks else count_port
-        with GatewayProcess(config) as gateway:
+        with GatewayProcess(config) as gateway, watch(gateway.pid):
             # CPU is counted from now on, but some messages have arrived already: it is scaled up to all of them.
             used, server_used = cpu(gateway.pid), server.cpu() if server else 0.0
             already = query_count(last_port)["count"]

@@ -25,7 +25,7 @@ from machine import Row, run_script
 from claiming import claim_due
 from gatepost.intake import requests
 from gatepost.model import Channel, Secret
-from gatepost.outbox import Claim, NewMessage, Outbox, Policy, SendResult, new_id, open_outbox
+from gatepost.outbox import Claim, NewMessage, Outbox, Policy, SendResult, Try, new_id, open_outbox
 from gatepost.outbox.states import State
 
 BATCH = 64
@@ -96,7 +96,13 @@ async def _step(outbox: Outbox, content: bytes, times: Times) -> None:
     await _measure_time(asyncio.gather(*(outbox.put(one) for one in new)), times["accept"])
     claims = await _measure_time(claim_due(outbox, Channel.EMAIL, BATCH, 60.0), times["claim"])
     results = [
-        SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT, instance="out", provider_id=claim.id)
+        SendResult(
+            id=claim.id,
+            attempt=claim.attempt,
+            state=State.SENT,
+            instance="out",
+            tries=[Try(instance="out", outcome="sent", provider_id=claim.id)],
+        )
         for claim in claims
     ]
     await asyncio.gather(*(outbox.finish(result) for result in results))

@@ -8,6 +8,7 @@ The same mail is decoded, checked, encoded and composed in turn for each of thes
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from statistics import median
 
 import msgspec
@@ -15,6 +16,8 @@ from driver import TEXT, email
 from machine import Row
 
 from gatepost.config.client import Client
+from gatepost.config.routes import Routes
+from gatepost.config.settings import Contacts, Delivery, Logs, Server, Settings, Store
 from gatepost.delivery.composition import Composer
 from gatepost.intake import requests
 from gatepost.merge_fields.messages import MergeFields
@@ -62,7 +65,7 @@ def _mail(fields: str, text: str) -> bytes:
 def _way(body: bytes, *, on: bool) -> Way:
     """Return the way of a mail, for a client whose merge fields are on or off."""
     client = Client(authorization=(Secret("x"),), merge_fields=on)
-    composer = Composer({"bench": client}, Metrics(clients=["bench"]), NO_TRAIL)
+    composer = Composer(_settings(client), Metrics(clients=["bench"]), NO_TRAIL)
     merge_fields = MergeFields(["bench"])
 
     async def go() -> object:
@@ -77,6 +80,20 @@ def _way(body: bytes, *, on: bool) -> Way:
         return await composer.compose(claim, RECIPIENT, ATTRIBUTES)
 
     return go
+
+
+def _settings(client: Client) -> Settings:
+    return Settings(
+        path=Path(),
+        server=Server(),
+        store=Store(),
+        clients={"bench": client},
+        contacts=Contacts(),
+        delivery=Delivery(),
+        routes=Routes(),
+        logs=Logs(),
+        plugins={},
+    )
 
 
 def _claim(content: bytes) -> Claim:
