@@ -58,7 +58,7 @@ coverage: setup  ## run all tests and measure the lines and branches that they r
 	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage combine --quiet build/coverage
 	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage report
 
-bench: setup  ## measure CPU and throughput against yardsticks (20 minutes, idle Linux); ARGS are arguments of bench.py
+bench: setup  ## measure CPU and throughput against yardsticks (20 minutes, idle Linux; ARGS=--quick: 5); ARGS are arguments of bench.py
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 soak: setup  ## send 500 messages a second the whole way for an hour, and watch memory; ARGS="--minutes 10"
