@@ -91,6 +91,7 @@ def slow_disk(rounds: int, seconds: float) -> Iterator[Row]:
         config = configure(Path(folder), SMTP.format(port=free_port(), connections=8), port=port)
         with start_script("slow_disk.py", port, config) as pid:
             target = Target(pid, f"http://127.0.0.1:{port}")
+            _refused_by(target)  # Its socket listens before it has started; this waits for an answer.
             results = [_measure(target, seconds, f"run{number}") for number in range(rounds + 1)][1:]
             refused = _refused_by(target)
     p50 = min(one["p50"] for one in results)

@@ -1,11 +1,11 @@
-"""Where the CPU of a profile goes, by room: a package of the core, a plugin, or a library."""
+"""Where the CPU of a profile goes, by part: a package of the core, a plugin, or a library."""
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 SMALLEST = 0.01
-"""The share below which in every column a room is one of the others."""
+"""The share below which in every column a part is one of the others."""
 
 OTHERS, STANDARD_LIBRARY, EVENT_LOOP, DATABASE = (
     "others",
@@ -24,7 +24,7 @@ _WAITING = {("_worker", "concurrent/futures/thread.py"), ("Condition.wait", "thr
 """Functions in which a thread has nothing to do; py-spy counts some of that, because it stops and continues the threads."""
 
 Samples = Mapping[int, Counter[str]]
-"""By thread, how many samples are of which room."""
+"""By thread, how many samples are of which part."""
 
 
 def parse(raw: str) -> Samples:
@@ -37,7 +37,7 @@ def parse(raw: str) -> Samples:
         if number is None:
             raise ValueError(f"this line does not begin with a thread: {line[:80]}")
         if frames and not _is_waiting(frames[-1]):
-            samples[int(number[1])][_room(frames)] += int(count)
+            samples[int(number[1])][_part(frames)] += int(count)
     return samples
 
 
@@ -48,16 +48,16 @@ def _is_waiting(frame: str) -> bool:
     )
 
 
-def _room(frames: Sequence[str]) -> str:
-    """Return the room of a stack: that of its innermost frame which is not of Python's own library."""
+def _part(frames: Sequence[str]) -> str:
+    """Return the part of a stack: that of its innermost frame which is not of Python's own library."""
     for frame in reversed(frames):
         match = _FRAME.match(frame)
-        if match and (room := _room_of(match["function"], match["file"])):
-            return room
+        if match and (part := _part_of(match["function"], match["file"])):
+            return part
     return STANDARD_LIBRARY
 
 
-def _room_of(function: str, file: str) -> str | None:
+def _part_of(function: str, file: str) -> str | None:
     # All that SQLAlchemy does there is to call the driver, which is written in C.
     if file.endswith("sqlalchemy/engine/default.py") and ".do_" in function:
         return DATABASE
@@ -70,7 +70,7 @@ def _room_of(function: str, file: str) -> str | None:
 
 
 def shares(samples: Samples, cpu: Mapping[int, float]) -> dict[str, float]:
-    """Return each room's share of the CPU.
+    """Return each part's share of the CPU.
 
     ``cpu`` is what each thread has used. The samples only divide it, because a thread that waits is sampled too at times.
     """
@@ -78,23 +78,23 @@ def shares(samples: Samples, cpu: Mapping[int, float]) -> dict[str, float]:
     if not sum(known.values()):
         raise ValueError("no samples of a thread that did anything: sample for longer")
     found: Counter[str] = Counter()
-    for thread, rooms in samples.items():
-        for room, count in rooms.items():
-            found[room] += known[thread] / sum(known.values()) * count / rooms.total()
+    for thread, parts in samples.items():
+        for part, count in parts.items():
+            found[part] += known[thread] / sum(known.values()) * count / parts.total()
     return dict(found)
 
 
 def table(columns: Mapping[str, Mapping[str, float]], kernel: Mapping[str, float]) -> Iterator[str]:
-    """Yield the lines of a Markdown table; ``columns`` are the shares by room of each profile."""
-    names = {room for column in columns.values() for room in column}
-    largest = {room: max(column.get(room, 0.0) for column in columns.values()) for room in names}
+    """Yield the lines of a Markdown table; ``columns`` are the shares by part of each profile."""
+    names = {part for column in columns.values() for part in column}
+    largest = {part: max(column.get(part, 0.0) for column in columns.values()) for part in names}
     yield f"| share of the CPU | {' | '.join(columns)} |"
     yield f"| --- |{' --- |' * len(columns)}"
-    for room in sorted(names, key=lambda one: -largest[one]):
-        if largest[room] >= SMALLEST:
-            yield _line(room, [column.get(room, 0.0) for column in columns.values()])
+    for part in sorted(names, key=lambda one: -largest[one]):
+        if largest[part] >= SMALLEST:
+            yield _line(part, [column.get(part, 0.0) for column in columns.values()])
     rest = [
-        sum(share for room, share in column.items() if largest[room] < SMALLEST)
+        sum(share for part, share in column.items() if largest[part] < SMALLEST)
         for column in columns.values()
     ]
     yield _line(OTHERS, rest)

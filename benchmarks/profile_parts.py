@@ -1,6 +1,6 @@
-"""Sample the gateway while it accepts and drains, and print the share of its CPU by room as a Markdown table.
+"""Sample the gateway while it accepts and drains, and print the share of its CPU by part as a Markdown table.
 
-A room is a package of the core, a plugin or a library, with the C code and the work of the kernel that it calls. py-spy
+A part is a package of the core, a plugin or a library, with the C code and the work of the kernel that it calls. py-spy
 takes the samples: it needs to be root, or ``sysctl kernel.yama.ptrace_scope=0``. Run it on a machine that does nothing else.
 """
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import accept
 import drain
-import rooms
+import parts
 from load import put_load
 from machine import describe_machine
 
@@ -60,10 +60,10 @@ class Sampler:
                 process.wait()
                 if not output.exists():
                     raise RuntimeError(f"py-spy took no samples:\n{log.seek(0) or log.read()}")
-            samples = rooms.parse(output.read_text())
+            samples = parts.parse(output.read_text())
         used = {thread: cpu - before.get(thread, 0.0) for thread, cpu in after.items()}
         user, kernel = (now - then for now, then in zip(kernel_after, kernel_before, strict=True))
-        self.profile = Profile(rooms.shares(samples, used), kernel / (user + kernel))
+        self.profile = Profile(parts.shares(samples, used), kernel / (user + kernel))
 
 
 def _thread_cpu(pid: int) -> dict[int, float]:
@@ -114,7 +114,7 @@ def main() -> None:
         profiles[name] = sampler.profile
     print(", ".join(f"{name} {value}" for name, value in describe_machine().items()), end=":\n\n")
     columns = {name: profile.shares for name, profile in profiles.items()}
-    print(*rooms.table(columns, {name: profile.kernel for name, profile in profiles.items()}), sep="\n")
+    print(*parts.table(columns, {name: profile.kernel for name, profile in profiles.items()}), sep="\n")
 
 
 if __name__ == "__main__":
