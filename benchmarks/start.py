@@ -24,8 +24,8 @@ from gatepost.testing.process import GatewayProcess
 VERSION_GOAL = 0.3
 """Seconds."""
 
-SERVE_GOAL = 1.75
-"""CPU, as a multiple of what importing LIBRARIES takes."""
+SERVE_GOAL = 1.8
+"""CPU, as a multiple of what importing LIBRARIES takes: a tenth more than 1.64, which was measured on 28 November 2026."""
 
 LIBRARIES = "litestar, sqlalchemy, msgspec, structlog, uvicorn, prometheus_client, rich_click"
 """What a gateway imports in any case, and by far the most of what it imports."""

@@ -40,9 +40,9 @@ def test_a_sample_belongs_to_the_part_of_its_innermost_frame(parts, frame, part)
 
 
 def test_pythons_own_library_belongs_to_its_caller(parts):
-    caller = f"Trail.write ({CHECKOUT}/core/gatepost/observe/trail.py)"
+    outer = f"Trail.write ({CHECKOUT}/core/gatepost/observe/trail.py)"
 
-    assert parts.parse(f"{LOOP};{caller};dumps ({PYTHON}/json/__init__.py);<lambda> (<string>) 2") == {
+    assert parts.parse(f"{LOOP};{outer};dumps ({PYTHON}/json/__init__.py);<lambda> (<string>) 2") == {
         7: {"gatepost.observe": 2}
     }
 
