@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,19 +53,24 @@ def cpu(pid: int) -> float:
 
 def cpu_with_children(pid: int) -> float:
     """Return the CPU seconds of a process and its children so far, including children that have ended."""
-    ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
-    return cpu(pid) + sum(map(int, ended)) / _CLOCK_TICKS + sum(cpu(child) for child in _children(pid))
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    total = sum(map(int, fields[11:15])) / _CLOCK_TICKS
+    for child in _children(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # It has ended.
+            total += cpu(child)
+    return total
 
 
 def precise_cpu(pid: int) -> float:
     """Return the CPU seconds of a process and its children that run, in nanoseconds' steps: for what takes milliseconds."""
-    spent = 0
+    spent = 0.0
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            spent += int((thread / "schedstat").read_text().split()[0])
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # It has ended.
-    return spent / 1e9 + sum(map(precise_cpu, _children(pid)))
+        with suppress(FileNotFoundError, ProcessLookupError):  # It has ended.
+            spent += int((thread / "schedstat").read_text().split()[0]) / 1e9
+    for child in _children(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            spent += precise_cpu(child)
+    return spent
 
 
 def _children(pid: int) -> list[int]:
