@@ -30,12 +30,12 @@ from gatepost.web.admin.requests import StatusRequest
 from gatepost.web.admin.services import AdminServices, OperationRefused
 from gatepost.web.services import Services
 
-DRAIN_TIMEOUT = 10.5
+DRAIN_TIMEOUT = 10.0
 """Seconds that a stop waits for messages and callbacks in progress, of the 12 that the contract gives it."""
 
 MIN_PLUGIN_CLOSE_TIMEOUT = 0.5
-"""Seconds that plugins always have to close. With DRAIN_TIMEOUT and isolation.CANCEL_TIMEOUT they make 11.5 s, so
-that the store has half a second for what these steps leave to it."""
+"""Seconds that plugins always have to close. With DRAIN_TIMEOUT and twice isolation.CANCEL_TIMEOUT, for a send and for a
+close that ignore their cancellation, they make 11.5 s: the store has half a second for what these steps leave to it."""
 
 REQUEST_GRACE = 2.0
 """Seconds after a reload for which requests in hand may still use the plugins that the new configuration does not have."""
