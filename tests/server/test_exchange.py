@@ -4,9 +4,12 @@ import asyncio
 import tracemalloc
 
 import pytest
+import structlog
 
+from gatepost.server import exchange as exchanges
 from gatepost.server.exchange import Exchange
 from gatepost.server.flow_control import FlowControl
+from gatepost.web.body import BODY_ARRIVED
 
 
 class Recorder(asyncio.Transport):
@@ -39,6 +42,13 @@ class Owner:
 
     def end_exchange(self):
         self.ended += 1
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    with structlog.testing.capture_logs() as entries:
+        monkeypatch.setattr(exchanges, "_log", structlog.get_logger())
+        yield entries
 
 
 async def answered(*messages, method="GET"):
@@ -130,7 +140,7 @@ async def test_an_application_that_answers_nothing_gets_a_500():
     assert owner.transport.is_closed
 
 
-async def test_a_request_that_a_stop_cancels_is_answered_with_503(caplog):
+async def test_a_request_that_a_stop_cancels_is_answered_with_503(logged):
     owner = Owner()
     begun = asyncio.Event()
 
@@ -146,4 +156,51 @@ async def test_a_request_that_a_stop_cancels_is_answered_with_503(caplog):
 
     assert owner.transport.written[0].startswith(b"HTTP/1.1 503 ")
     assert owner.transport.is_closed
-    assert caplog.records == []
+    assert logged == []
+
+
+async def test_a_request_that_waited_for_something_cancelled_is_an_error_in_the_log(logged):
+    owner = Owner()
+
+    async def app(_scope, _receive, _send):
+        shared = asyncio.get_running_loop().create_future()
+        shared.cancel()
+        await shared
+
+    scope = {"type": "http", "method": "POST", "extensions": {}}
+    await Exchange(owner, scope, keep_alive=True, expects_continue=False).run(app)
+
+    assert owner.transport.written[0].startswith(b"HTTP/1.1 500 ")
+    assert [entry["event"] for entry in logged] == ["internal_error"]
+
+
+async def test_after_a_body_was_taken_at_once_only_a_disconnect_is_received():
+    owner = Owner()
+    exchange = Exchange(
+        owner, {"type": "http", "method": "POST", "extensions": {}}, keep_alive=True, expects_continue=True
+    )
+    exchange.add(b"one")
+    assert BODY_ARRIVED not in exchange.scope["extensions"]
+    exchange.add(b"two")
+    exchange.end_body()
+
+    assert exchange.scope["extensions"][BODY_ARRIVED]() == b"onetwo"
+    receiving = asyncio.create_task(exchange.receive())
+    await asyncio.sleep(0)
+    assert not receiving.done()
+    exchange.disconnect()
+    assert await receiving == {"type": "http.disconnect"}
+    # The body is here, so that the client is not told to send it.
+    assert owner.transport.written == []
+
+
+async def test_of_a_body_that_was_begun_by_messages_the_rest_is_taken_at_once():
+    exchange = Exchange(
+        Owner(), {"type": "http", "method": "POST", "extensions": {}}, keep_alive=True, expects_continue=False
+    )
+    exchange.add(b"one")
+    assert (await exchange.receive())["body"] == b"one"
+    exchange.add(b"two")
+    exchange.end_body()
+
+    assert exchange.scope["extensions"][BODY_ARRIVED]() == b"two"

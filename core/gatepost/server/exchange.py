@@ -70,11 +70,12 @@ class Exchange:
         status = 500
         try:
             await app(self.scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            # uvicorn has logged how many requests it cancels.
-            status = 503
         except BaseException as error:  # noqa: BLE001  any error gets an answer
-            _log.error("internal_error", exc_info=error)
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                # uvicorn has logged how many requests it cancels.
+                status = 503
+            else:
+                _log.error("internal_error", exc_info=error)
         if self.response_complete or self.disconnected:
             return
         if self.response_started:
@@ -102,6 +103,7 @@ class Exchange:
     def _take_body(self) -> bytes:
         """Return what the application has not taken of a body that has arrived."""
         self._is_taken = True
+        self._expects_continue = False
         body, self.body = bytes(self.body), bytearray()
         return body
 
@@ -191,3 +193,9 @@ class Exchange:
         if not self.keep_alive:
             self._connection.transport.close()
         self._connection.end_exchange()
+
+
+def _is_being_cancelled() -> bool:
+    """Tell whether somebody cancels this task, and not only what it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

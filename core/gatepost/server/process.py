@@ -215,7 +215,8 @@ class _Servers:
         self._on_listening(listener.url)
 
     def _stop(self) -> None:
-        if not self._stop_timer.is_alive():
+        # Not ``is_alive``: a store that breaks at the very end of a stop comes here after the timer has been cancelled.
+        if self._stop_timer.ident is None:
             self._stop_timer.start()
         self._manager.stopping()
         for server in self._servers:
