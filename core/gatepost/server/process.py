@@ -215,13 +215,14 @@ class _Servers:
         self._on_listening(listener.url)
 
     def _stop(self) -> None:
-        # Not ``is_alive``: a store that breaks at the very end of a stop comes here after the timer has been cancelled.
-        if self._stop_timer.ident is None:
-            self._stop_timer.start()
         self._manager.stopping()
         for server in self._servers:
             server.begin_shutdown()
         self._gateway.stop()
+        # Last, because a system may refuse another thread. Not ``is_alive``: a store that breaks at the very end of a stop
+        # comes here after the timer was cancelled.
+        if self._stop_timer.ident is None:
+            self._stop_timer.start()
 
     async def _reload_at_signals(self) -> None:
         """Reload at each signal, until cancelled. Signals during a reload make one more, which reads the newest file."""
