@@ -52,3 +52,9 @@ def _hook_problems(plugin: object, name: str, methods: Sequence[pluggy.HookImpl]
         yield f"must write {name} as an async def"
     if name == "lifespan" and (inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function)):
         yield "must write lifespan with @asynccontextmanager"
+    # pluggy would call a hook without the parameters that it lacks; the core calls some hooks directly.
+    parameters = [*inspect.signature(getattr(hookspecs.HOOKS[name], name)).parameters][1:]
+    try:
+        inspect.signature(function).bind(**dict.fromkeys(parameters))
+    except TypeError:
+        yield f"must write {name} with the parameters ({', '.join(['self', *parameters])})"

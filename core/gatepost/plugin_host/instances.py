@@ -129,7 +129,7 @@ class Instance:
         hook = SEND_HOOKS[Channel.EMAIL if isinstance(message, Email) else Channel.SMS]
 
         async def send() -> Receipt:
-            receipt = await self._send_functions[hook](copy)
+            receipt = await self._send_functions[hook](message=copy)
             if not isinstance(receipt, Receipt):
                 raise sanitize.InvalidResult(f"returned {sanitize.type_name(receipt)} instead of a Receipt")
             return self._checked_receipt(hook, receipt, message.recipient)
