@@ -94,6 +94,16 @@ async def test_a_log_that_cannot_be_written_stops_nothing(stream):
     trail.flush()
 
 
+async def test_a_line_that_cannot_be_encoded_holds_no_later_one_back(stream):
+    trail = Trail("ids")
+    accept(trail, client=object())
+    with pytest.raises(TypeError):
+        trail.flush()
+    accept(trail)
+    await asyncio.sleep(0)
+    assert [one["client"] for one in lines(stream)] == ["brand"]
+
+
 @given(uid=st.text(max_size=50))
 def test_any_uid_is_one_line(uid):
     stream = io.StringIO()

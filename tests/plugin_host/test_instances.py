@@ -223,6 +223,14 @@ class TestSend:
             await instance(Fake(Rejected("refused", code="550 5.7.26"))).send(EMAIL)
         assert raised.value.code == "550 5.7.26"
 
+    async def test_a_code_of_a_type_of_the_plugins_own_is_copied(self):
+        class Code(str):
+            __slots__ = ()
+
+        with pytest.raises(Rejected) as raised:
+            await instance(Fake(Rejected("refused", code=Code("550 5.7.26")))).send(EMAIL)
+        assert type(raised.value.code) is str
+
     async def test_a_huge_reason_is_cut_without_showing_an_address(self):
         reason = "x" * 7_980 + "@example.com jack@example.com"
         with pytest.raises(Rejected) as raised:
@@ -577,6 +585,29 @@ class TestHooks:
 
         with pytest.raises(ConfigError, match="mail"):
             instance(Foreign())
+
+    def test_a_missing_parameter_is_refused(self):
+        class Lacking:
+            @hookimpl
+            async def send_sms(self): ...
+
+            @hookimpl
+            def find_contact(self): ...
+
+        with pytest.raises(ConfigError) as raised:
+            instance(Lacking())
+        assert [fault.problem for fault in raised.value.faults] == [
+            "the plugin must write find_contact with the parameters (self, ext_user_id)",
+            "the plugin must write send_sms with the parameters (self, message)",
+        ]
+
+    async def test_a_hook_may_take_its_parameter_by_name_only(self):
+        class ByName:
+            @hookimpl
+            async def send_sms(self, *, message):
+                return Receipt(message.text)
+
+        assert await instance(ByName()).send(SMS) == Receipt("Hello")
 
     def test_every_invalid_method_is_named(self):
         class Unfit:

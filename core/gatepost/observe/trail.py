@@ -162,8 +162,9 @@ class Trail:
         """Write what has gathered."""
         if not self._lines:
             return
-        text = _encode_lines(self._lines)
-        self._lines.clear()
+        # Taken first: a line that can't be encoded must not hold back all later ones.
+        lines, self._lines = self._lines, []
+        text = _encode_lines(lines)
         if not text.isascii():
             # As the other lines are written: some programs take more than a line feed for the end of a line.
             text = b"".join(json.dumps(json.loads(line)).encode() + b"\n" for line in text.splitlines())

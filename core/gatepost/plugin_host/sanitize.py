@@ -195,7 +195,7 @@ def clean_id(text: object) -> str:
 def clean_code(text: object, *values: redaction.Private) -> str:
     """Return a provider's code redacted, printable and of at most MAX_CODE_LENGTH characters."""
     if isinstance(text, str) and _SMTP_CODE.fullmatch(text):
-        return text
+        return str.__str__(text)
     return clean_text(text, MAX_CODE_LENGTH, *values)
 
 
