@@ -2,11 +2,13 @@ import asyncio
 from itertools import permutations
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import RecordResult, ReportedEvents
+from gatepost.outbox import Policy, RecordResult, ReportedEvents, reports
 from gatepost.outbox.states import State
+from gatepost.outbox.transaction import Transaction
 
 ACCEPTED, DELIVERED, OPENED = Status.ACCEPTED, Status.DELIVERED, Status.OPENED
 
@@ -229,3 +231,20 @@ async def test_the_same_providers_id_at_two_instances_is_two_messages(store, put
 
     assert status_names(await view_of(store, one.id)) == ["accepted"]
     assert status_names(await view_of(store, other.id)) == ["accepted", "delivered"]
+
+
+@pytest.mark.parametrize(
+    "place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+async def test_a_status_is_never_left_out_silently(store, put_and_claim):
+    """It would be counted all the same."""
+    claim = await put_and_claim(store)
+    await store.finish(result_of(claim))
+    row = (claim.id, "accepted", "", 0, "", "none", None, "brand", "")
+
+    def add_again(connection):
+        transaction = Transaction(connection=connection, now=0, holder="", policy=Policy())
+        transaction.insert_new_ids(reports._STATUSES, [row])
+
+    with pytest.raises(IntegrityError):
+        await store._database.transact(add_again)

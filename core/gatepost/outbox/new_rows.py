@@ -19,12 +19,18 @@ class NewRows:
     """Rows for a table, of which those are inserted that collide with no other."""
 
     def __init__(
-        self, table: Table, names: Sequence[str], constants: Mapping[str, str | int] = NO_CONSTANTS
+        self,
+        table: Table,
+        names: Sequence[str],
+        constants: Mapping[str, str | int] = NO_CONSTANTS,
+        *,
+        may_collide: bool = True,
     ) -> None:
         """``names`` are the columns whose values each row has, first its key; the ``constants`` are the same in all rows.
 
-        Other columns are NULL.
+        Other columns are NULL. Without ``may_collide`` a row that collides fails the statement.
         """
+        self._end = " ON CONFLICT DO NOTHING" if may_collide else ""
         self.table = table
         self.names = names
         columns = ", ".join([*names, *constants])
@@ -36,7 +42,7 @@ class NewRows:
         )
         self.postgresql = (
             f"INSERT INTO {table.name} ({columns}) SELECT {', '.join([*names, *values])} "  # noqa: S608  as above
-            f"FROM unnest({arrays}) AS new ({', '.join(names)}) ON CONFLICT DO NOTHING RETURNING {names[0]}"
+            f"FROM unnest({arrays}) AS new ({', '.join(names)}){self._end} RETURNING {names[0]}"
         )
         """For PostgreSQL, with the values of each column as one array: the same statement for any number of rows."""
 
@@ -46,7 +52,7 @@ class NewRows:
         With one statement per row, SQLite's thread would release and reacquire the interpreter for each of them, while the
         event loop wants it too: that cost more than the row itself.
         """
-        return self._begin + ", ".join([self._row] * count) + " ON CONFLICT DO NOTHING"
+        return self._begin + ", ".join([self._row] * count) + self._end
 
     def parts(self, rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
         """Yield the rows in parts small enough for one statement of SQLite."""
