@@ -24,7 +24,7 @@ it supports, and inherits from the Protocols that name them, so that a type chec
 hooks are written as ``async def``, except ``lifespan``, and ``find_contact`` where its answers are in memory
 (MemorySource). An instance whose settings leave no use for a hook sets the attribute of the hook's name to None in
 its constructor, and does not have that hook then. The gateway does not start with a marked method that is not a
-hook, nor with a hook's name that is not marked.
+hook, nor with a hook's name that is not marked, nor with a hook that can't take its parameters by their names.
 
 All hooks of an instance run on one event loop, and any number of calls run at the same time. A hook never blocks the
 loop: a blocking call, and work that needs more than one or two milliseconds of CPU, runs in a thread. A hook that is
