@@ -202,8 +202,7 @@ _STATUSES = NewRows(
         "target",
     ),
     {"attempt": 0, "holder": "", "http_status": 0, "problem": ""},
-    # It would be counted and written to the trail although it was left out.
-    may_collide=False,
+    may_collide=False,  # One that was left out would be counted all the same.
 )
 
 
