@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from claiming import acquire_lease, claim_callbacks, claim_due, claim_due_suspect, finish_callback
@@ -442,6 +442,31 @@ async def test_no_statement_reads_a_whole_table(database, new):
             await replica.sweep()
 
     assert database.statistic(full_scans) == before
+
+
+async def test_results_of_callbacks_are_planned_for_full_tables_while_they_are_empty(database, new):
+    """Such a plan is kept until the server's next look at the tables, which may have a million rows by then."""
+    statements = []
+    async with database.replica() as replica:
+        await replica.put(new())
+        (claim,) = await claim_due(replica, Channel.EMAIL, 1, 30.0)
+        await replica.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        (call,) = await claim_callbacks(replica, 1, 30.0)
+        engine = replica._database.engine
+        event.listen(engine, "before_cursor_execute", lambda *called: statements.append(called[2]))
+        await finish_callback(replica, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
+    database.psql("TRUNCATE messages, statuses; ANALYZE")
+
+    of_results = [one for one in statements if "FROM statuses" in one or "UPDATE statuses" in one]
+    assert len(of_results) == 3
+    for statement in of_results:
+        plan = database.psql(
+            f"{postgresql._PLANNER_SETTINGS}; EXPLAIN (GENERIC_PLAN) {statement}"
+        ).splitlines()
+        scans = [place for place, line in enumerate(plan) if " on statuses" in line or " on messages" in line]
+        scans = [place for place in scans if "Update on" not in plan[place]]
+        assert scans
+        assert all("Index Cond" in plan[place + 1] for place in scans), plan
 
 
 async def test_what_people_read_is_planned_for_what_they_look_for_and_may_change_nothing(database, tmp_path):

@@ -25,20 +25,23 @@ _RESULT_COLUMNS = {
 _lock_rows = dialect_pair(
     lambda add_lock: add_lock(select(messages.c.id).where(one_of(messages.c.id, IDS)).order_by(messages.c.id))
 )
+# Not IN, here and below: a plan from when the tables were empty would join them, and read both in full later.
+_message_ids = select(statuses.c.message_id).where(one_of(statuses.c.seq, IDS)).scalar_subquery()
 _lock_messages_of = dialect_pair(
     lambda add_lock: add_lock(
         select(messages.c.id)
-        .where(messages.c.id.in_(select(statuses.c.message_id).where(one_of(statuses.c.seq, IDS))))
+        .where(messages.c.id == func.any(func.array(_message_ids)))
         .order_by(messages.c.id)
     )
 )
 
 
-def _record_results(rows: str, item: str) -> TextClause:
+def _record_results(rows: str, item: str, condition: str) -> TextClause:
     """Return the statement that records results, with the fence; it returns those that it has recorded.
 
-    ``rows`` are its rows of JSON for a dialect, and ``item`` is an item of such a row. One statement for all results: the
-    statement for each of them, and a query for the fence before it, took twice as long.
+    ``rows`` are its rows of JSON for a dialect, ``item`` is an item of such a row, and ``condition`` says where else the
+    statuses are found. One statement for all results: the statement for each of them, and a query for the fence before
+    it, took twice as long.
     """
     values = ", ".join(
         f"CAST({item.format(place)} AS {sql_type}) AS {name}"
@@ -49,13 +52,19 @@ def _record_results(rows: str, item: str) -> TextClause:
         "called_at = :now, http_status = new.http_status, problem = new.problem "
         f"FROM (SELECT {values} FROM {rows}) AS new "
         "WHERE statuses.seq = new.seq AND statuses.attempt = new.claimed_attempt AND statuses.holder = :claimed_by "
-        f"AND statuses.callback_state = '{CallbackState.CALLING.value}' RETURNING statuses.seq, statuses.message_id"
+        f"AND statuses.callback_state = '{CallbackState.CALLING.value}'{condition} "
+        "RETURNING statuses.seq, statuses.message_id"
     ).bindparams(bindparam("now", type_=BigInteger))
 
 
 _record = DialectPair(
-    _record_results("json_each(:results)", "json_extract(value, '$[{}]')"),
-    _record_results("json_array_elements(CAST(:results AS JSON)) AS results (value)", "value ->> {}"),
+    _record_results("json_each(:results)", "json_extract(value, '$[{}]')", ""),
+    _record_results(
+        "json_array_elements(CAST(:results AS JSON)) AS results (value)",
+        "value ->> {}",
+        # By their key too: a plan for an empty table would read it in full later.
+        " AND statuses.seq = ANY(CAST(:ids AS BIGINT[]))",
+    ),
 )
 
 
@@ -76,7 +85,7 @@ def _finish(tx: Transaction, results: Sequence[CallbackResult]) -> list[bool]:
         values = msgspec.json.encode(
             [_result_values(tx, results[place]) for place in places.values()]
         ).decode()
-        rows = tx.fetch(_record, results=values, now=tx.now, claimed_by=tx.holder)
+        rows = tx.fetch(_record, results=values, ids=list(places), now=tx.now, claimed_by=tx.holder)
         for seq, _ in rows:
             recorded[places[seq]] = True
         queue_next_statuses(tx, {message_id for seq, message_id in rows if _is_end(results[places[seq]])})
@@ -135,10 +144,12 @@ _first_open = (
     .where(one_of(statuses.c.message_id, IDS), has_state(*OPEN_CALLBACK_STATES))
     .group_by(statuses.c.message_id)
 )
-_queue_next = dialect_pair(
-    lambda _: (
-        update(statuses)
-        .where(statuses.c.seq.in_(_first_open), has_state(CallbackState.WAITING))
-        .values(callback_state=CallbackState.QUEUED.value, due_at=bindparam("now"))
-    )
+_queue_waiting = (
+    update(statuses)
+    .where(has_state(CallbackState.WAITING))
+    .values(callback_state=CallbackState.QUEUED.value, due_at=bindparam("now"))
+)
+_queue_next = DialectPair(
+    _queue_waiting.where(statuses.c.seq.in_(_first_open)),
+    _queue_waiting.where(statuses.c.seq == func.any(func.array(_first_open.scalar_subquery()))),
 )
