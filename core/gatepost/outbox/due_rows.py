@@ -7,8 +7,9 @@ nothing costs one of them.
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
-from sqlalchemy import BigInteger, ColumnElement, Table, and_, bindparam, exists, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Table, and_, bindparam, exists, literal_column, or_, select
 
+from gatepost.outbox.callbacks import has_state
 from gatepost.outbox.fallback_store import is_last_wait
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.queues import any_queue
@@ -66,10 +67,16 @@ def _moment(name: str) -> ColumnElement[int]:
     return bindparam(name, type_=BigInteger)
 
 
+def _has(state: State) -> ColumnElement[bool]:
+    # A literal, as in ``has_state`` of callbacks: PostgreSQL must know how rare the state is. For a parameter it expects
+    # as many rows as of any other state, and reads a whole backlog to find that none of it is in this one.
+    return messages.c.state == literal_column(f"'{state.value}'")
+
+
 _due_at, _state, _now = messages.c.due_at, messages.c.state, _moment("now")
 _is_due = _due_at <= _now
-_waits_for_report = and_(_state == State.UNCERTAIN.value, _is_due)
-_waits_for_delivery = and_(_state == State.AWAITING.value, _is_due)
+_waits_for_report = and_(_has(State.UNCERTAIN), _is_due)
+_waits_for_delivery = and_(_has(State.AWAITING), _is_due)
 # A message that was never tried was due at once, so every future due time is wrong. The first comparison stands by
 # itself before the OR: otherwise every waiting row would be read.
 _too_late = (_due_at > _now) & or_(_due_at > _moment("pause_end"), messages.c.attempt == 0)
@@ -102,7 +109,7 @@ class DueRows:
 
 
 EXPIRED = DueRows(and_(messages.c.expires_at <= _now, one_of(_state, _MAY_EXPIRE)), by_queue=False)
-LEASES = DueRows(and_(_state == State.SENDING.value, _is_due))
+LEASES = DueRows(and_(_has(State.SENDING), _is_due))
 UNREPORTED = DueRows(and_(_waits_for_report, messages.c.lost_answers < bindparam("held_from")))
 """Uncertain messages whose wait for a report has ended, and that may be sent again."""
 HELD = DueRows(and_(_waits_for_report, messages.c.lost_answers >= bindparam("held_from")))
@@ -114,14 +121,14 @@ LAST_WAITS = DueRows(and_(_waits_for_delivery, is_last_wait))
 
 # Due times further in the future than any wait, and the moment that each is set to.
 CORRECTED = (
-    (DueRows(and_(_state == State.QUEUED.value, _too_late)), "now"),
-    (DueRows(and_(_state == State.SUSPECT.value, _too_late)), "now"),
-    (DueRows(and_(_state == State.UNCERTAIN.value, _due_at > _moment("uncertain_end"))), "uncertain_end"),
+    (DueRows(and_(_has(State.QUEUED), _too_late)), "now"),
+    (DueRows(and_(_has(State.SUSPECT), _too_late)), "now"),
+    (DueRows(and_(_has(State.UNCERTAIN), _due_at > _moment("uncertain_end"))), "uncertain_end"),
     (
-        DueRows(and_(_state == State.AWAITING.value, _due_at > _moment("wait_end"), ~is_last_wait)),
+        DueRows(and_(_has(State.AWAITING), _due_at > _moment("wait_end"), ~is_last_wait)),
         "wait_end",
     ),
-    (DueRows(and_(_state == State.SENDING.value, _due_at > _moment("lease_end"))), "lease_end"),
+    (DueRows(and_(_has(State.SENDING), _due_at > _moment("lease_end"))), "lease_end"),
 )
 LIFETIMES = DueRows(
     and_(messages.c.expires_at > _moment("lifetime_end"), messages.c.created_at > _moment("pause_end")),
@@ -131,7 +138,7 @@ LIFETIMES = DueRows(
 
 
 def _callbacks(state: CallbackState, *conditions: ColumnElement[bool]) -> DueRows:
-    where = and_(statuses.c.callback_state == state.value, *conditions)
+    where = and_(has_state(state), *conditions)
     return DueRows(where, table=statuses, by_queue=False)
 
 
