@@ -415,11 +415,12 @@ def test_an_error_of_sqlite_shows_no_content(tmp_path, create_engine):
 
 
 async def test_an_error_of_postgresql_shows_no_content(postgres_server):
-    engine = postgresql._engine(Secret(postgres_server.new_database()))
-    async with engine.connect() as connection:
-        with pytest.raises(DBAPIError) as raised:
-            await connection.execute(FAILING, {"content": SECRETS["client"]})
-    await engine.dispose()
+    database = postgresql.PostgresDatabase(Secret(postgres_server.new_database()))
+    with pytest.raises(DBAPIError) as raised:
+        await database.transact(
+            lambda connection: connection.execute(FAILING, {"content": SECRETS["client"]})
+        )
+    await database.close()
     assert "nothing_like_it" in str(raised.value)
     assert SECRETS["client"] not in f"{raised.value} {raised.value!r}"
 
