@@ -83,7 +83,8 @@ def call_back_out_of_order() -> None:
     def status_row(tx, new, reporter, _callback_state, message):
         row = real(tx, new, reporter, reports.CallbackState.QUEUED, message)
         if new.status is Status.ACCEPTED:
-            row["due_at"] = tx.after(0.5)
+            *before, _, client, target = row
+            return (*before, tx.after(0.5), client, target)
         return row
 
     reports._status_row = status_row
