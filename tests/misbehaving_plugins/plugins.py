@@ -328,6 +328,11 @@ class Misbehaving(
     async def do_recurse(self, private, address):
         return await self.do_recurse(private, address)
 
+    async def do_junk(self, private, address):
+        # Other lookups come meanwhile, and wait for a batch.
+        await asyncio.sleep(0.2)
+        raise ValueError(private)
+
     async def do_hang(self, private, address):
         await asyncio.Event().wait()
 
