@@ -236,8 +236,12 @@ def test_a_session_that_ends_leads_back_to_the_sign_in(new_tab, demo):
     tab.sign_in("vera")
     expect(tab.page.get_by_role("heading", level=1)).to_have_text("Overview")
     change = ["console", "add-user", "vera", "--role", "viewer", "--config", str(demo.config)]
-    subprocess.run([sys.executable, "-m", "gatepost", *change], input=demo.password, text=True, check=True)
-    assert refresh(tab).status == 401
+    # Waited for from now on: the page's own clock may refresh it before the command has ended.
+    with tab.page.expect_response(lambda one: one.status == 401):
+        subprocess.run(
+            [sys.executable, "-m", "gatepost", *change], input=demo.password, text=True, check=True
+        )
+        tab.page.clock.run_for(15_000)
     # Not wait_for_url: a refresh that begins meanwhile makes the page go there a second time.
     expect(tab.page).to_have_url(f"{demo.url}/login?next=%2F")
     tab.problems[:] = [one for one in tab.problems if "401" not in one]
