@@ -57,9 +57,9 @@ async def serve(
     """Run the gateway until SIGTERM or SIGINT, and return the exit code; SIGHUP makes it reload its configuration.
 
     ``on_listening`` is called with the URL as soon as requests are accepted, and ``on_reload`` after each reload with
-    the instances in use. ``on_wait`` is called when the start waits for another process. The exit code is 0 when all work in progress was finished, and 1 when the store or an internal
-    loop failed and the process had to stop. Raises ConfigError when the gateway can't start, with the faults of the
-    address, the store and the plugins.
+    the instances in use. ``on_wait`` is called when the start waits for another process. The exit code is 0 when all work
+    in progress was finished, and 1 when the store or an internal loop failed and the process had to stop. Raises
+    ConfigError when the gateway can't start, with the faults of the address, the store and the plugins.
 
     Where a stop is not finished after STOP_TIMEOUT seconds, the process ends at once with exit code 1.
     """
