@@ -10,7 +10,7 @@ from sqlalchemy import and_, bindparam, case, exists, null, select, update
 from gatepost.content_keys import ContentKeyMissing, ContentKeys
 from gatepost.outbox import deaths, forgotten_users
 from gatepost.outbox.claim_statement import claim_statement
-from gatepost.outbox.queues import in_any_queue
+from gatepost.outbox.queues import any_queue
 from gatepost.outbox.records import Claim, Queue
 from gatepost.outbox.schema import attempts, contents, messages
 from gatepost.outbox.states import State
@@ -243,7 +243,7 @@ def _release_claims(tx: Transaction, ids_in_progress: frozenset[str]) -> int:
     own_claims = (
         select(messages.c.id)
         .where(
-            in_any_queue(tx),
+            any_queue(postgresql=tx.on_postgresql),
             messages.c.state == State.SENDING.value,
             messages.c.due_at.is_not(None),
             messages.c.holder == tx.holder,

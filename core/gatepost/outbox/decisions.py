@@ -13,7 +13,6 @@ from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import add_queues
 from gatepost.outbox.records import Limit, Queue
 from gatepost.outbox.schema import messages
-from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Record, Transaction, dialect_pair
 
 _claimed_rows = dialect_pair(
@@ -67,7 +66,7 @@ def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | Limit |
     ids = [decision.id for decision in decisions]
     rows: dict[str, Record] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
     no_late = [False] * len(ids)
-    valid = check_fence(tx, ids, decisions, rows, State.SENDING, allow_late=no_late)
+    valid = check_fence(tx, ids, decisions, rows, allow_late=no_late)
     moved: list[Queue | Limit | None] = [
         (limits.admit(tx, decision.limits) or queues[name]) if is_valid else None
         for decision, name, is_valid in zip(decisions, names, valid, strict=True)

@@ -30,11 +30,6 @@ def all_queues(connection: Connection) -> list[Queue]:
     return _queues(connection.execute(_select_all.order_by(queues.c.id)))
 
 
-def in_any_queue(tx: Transaction) -> ColumnElement[bool]:
-    """Return ``any_queue`` in the form of the transaction's dialect."""
-    return any_queue(postgresql=tx.on_postgresql)
-
-
 def any_queue(*, postgresql: bool) -> ColumnElement[bool]:
     """Return a condition that is true for every message.
 

@@ -109,7 +109,7 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
     ids = [result.id for result in results]
     rows: dict[str, Record] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
     receipts = [result.state is State.SENT for result in results]
-    valid = check_fence(tx, ids, results, rows, State.SENDING, allow_late=receipts)
+    valid = check_fence(tx, ids, results, rows, allow_late=receipts)
     valid_results = list(compress(results, valid))
     if not valid_results:
         return [FinishResult(recorded=False, callback_due=False)] * len(results)
