@@ -111,7 +111,7 @@ def _stop_timer() -> Iterator[threading.Timer]:
 
 
 def _end_unfinished() -> None:
-    """End the process, whatever it waits for."""
+    """End the process at once, although the stop has not finished."""
     _log.critical("stop_cut_short", seconds=STOP_TIMEOUT)
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""New connections to PostgreSQL: when one may be tried, and what becomes of an attempt that nobody waits for."""
+"""New connections to PostgreSQL: when the next attempt may begin, and how an attempt ends whose lookup was cancelled."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -49,14 +49,14 @@ class Connector:
         raise ConfigError([Fault("url", problem)])
 
     async def close(self) -> None:
-        """Wait for the attempts that nobody waits for, which end within the deadline."""
+        """Wait for the end of the attempts whose lookups were cancelled: at most the deadline."""
         if self._abandoned:
             await asyncio.wait(self._abandoned)
 
     async def _attempt(self, *arguments: Any, **options: Any) -> "asyncpg.Connection":
         """Connect; when this is cancelled, let the attempt come to its end, and close its connection then.
 
-        A cancelled attempt of the driver may leave an error behind that nobody takes, which asyncio would report.
+        When an attempt of the driver is cancelled, an error may remain that no code reads. asyncio would log it.
         """
 
         async def connect() -> "asyncpg.Connection":
