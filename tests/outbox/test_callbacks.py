@@ -2,13 +2,13 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import event
 
 from claiming import claim_callbacks, finish_callback
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, callbacks, stuck_statuses
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import State
+from statements import executed
 
 A, D, O = "accepted", "delivered", "opened"  # noqa: E741  short names for the expected lists below
 
@@ -351,14 +351,11 @@ async def test_a_callback_claim_reads_the_index_in_order_and_no_other_rows(store
 
     def plans(connection):
         tx = store._begin(connection)
-        statements = []
-        event.listen(
-            connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2:4])
-        )
+        statements = executed(connection)
         callbacks.claim_callbacks(tx, [requests])
         return [
             [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
-            for text, values in statements[:2]
+            for text, values, _ in statements[:2]
         ]
 
     for plan in await store._database.transact(plans):

@@ -2,13 +2,13 @@
 
 import msgspec
 import pytest
-from sqlalchemy import event
 
 from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import ReportedEvents, Try, last_messages
 from gatepost.outbox.last_messages import LastMessageQuery
 from gatepost.outbox.states import State
+from statements import executed
 
 BOTH_STORES = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 
@@ -99,12 +99,9 @@ async def test_a_message_of_which_only_a_report_is_known_is_found(store, put_and
 
 async def test_the_search_reads_the_index_of_users_in_its_order(store):
     def plan(connection):
-        statements = []
-        event.listen(
-            connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2:4])
-        )
+        statements = executed(connection)
         last_messages.find(store._begin(connection), [query()])
-        (text, values), *_ = [one for one in statements if "messages" in one[0]]
+        (text, values, _), *_ = [one for one in statements if "messages" in one.text]
         return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
 
     steps = await store._database.transact(plan)

@@ -1,13 +1,14 @@
 import asyncio
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from claiming import claim_callbacks, claim_due, finish_callback, result_of
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, due_rows
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import State
+from statements import executed
 
 HOUR, YEAR = 3600.0, 365 * 86_400.0
 
@@ -33,12 +34,11 @@ async def test_a_sweep_without_due_rows_changes_nothing(store, new, put_and_clai
 
 async def test_a_sweep_without_due_rows_asks_once(store, put_and_claim):
     await put_and_claim(store)
-    statements = []
-    event.listen(store._database.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    statements = executed(store._database.engine)
 
     assert (await store.sweep()).changes == 0
 
-    assert len([one for one in statements if "messages" in one]) == 1
+    assert len([one for one in statements if "messages" in one.text]) == 1
 
 
 async def test_a_message_whose_lease_ended_is_uncertain(store, put_and_claim, view_of, clock):

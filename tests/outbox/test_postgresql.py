@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from claiming import acquire_lease, claim_callbacks, claim_due, claim_due_suspect, finish_callback
@@ -27,6 +27,7 @@ from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.reader import Reader
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, State
 from gatepost.outbox.watermark import COMMIT_DELAY
+from statements import executed
 
 
 class Database:
@@ -446,18 +447,17 @@ async def test_no_statement_reads_a_whole_table(database, new):
 
 async def test_results_of_callbacks_are_planned_for_full_tables_while_they_are_empty(database, new):
     """Such a plan is kept until the server's next look at the tables, which may have a million rows by then."""
-    statements = []
     async with database.replica() as replica:
         await replica.put(new())
         (claim,) = await claim_due(replica, Channel.EMAIL, 1, 30.0)
         await replica.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
         (call,) = await claim_callbacks(replica, 1, 30.0)
-        engine = replica._database.engine
-        event.listen(engine, "before_cursor_execute", lambda *called: statements.append(called[2]))
+        statements = executed(replica._database.engine)
         await finish_callback(replica, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
     database.psql("TRUNCATE messages, statuses; ANALYZE")
 
-    of_results = [one for one in statements if "FROM statuses" in one or "UPDATE statuses" in one]
+    texts = [one.text for one in statements]
+    of_results = [text for text in texts if "FROM statuses" in text or "UPDATE statuses" in text]
     assert len(of_results) == 3
     for statement in of_results:
         plan = database.psql(

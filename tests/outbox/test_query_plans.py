@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
-from sqlalchemy import event
 
 from claiming import claim_callbacks, claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Fallback, Limit, ReportedEvents
 from gatepost.outbox.states import State
 from gatepost.outbox.suppressions import NewSuppression, Removal, add, remove
+from statements import executed
 
 FALLBACKS = {(Channel.SMS, "im"): Fallback(("viber", "sms"), 120.0)}
 LARGE_TABLES = ("messages", "contents", "attempts", "statuses", "suppressions")
@@ -26,19 +26,14 @@ async def store(place):
 
 @pytest.fixture
 def statements(store):
-    """Return the statements of this store, each with the parameters of one of its calls."""
-    found = {}
-
-    def note(_connection, _cursor, statement, parameters, _context, many):
-        found[statement] = parameters[0] if many else parameters
-
-    event.listen(store._database.engine, "before_cursor_execute", note)
-    yield found
-    event.remove(store._database.engine, "before_cursor_execute", note)
+    """Return the list of the statements that this store has run."""
+    return executed(store._database.engine)
 
 
 async def scans(store, statements):
     """Return each statement that reads a whole large table."""
+
+    parameters_by_text = {one.text: one.parameters[0] if one.many else one.parameters for one in statements}
 
     def explain(connection):
         plans = {
@@ -46,7 +41,7 @@ async def scans(store, statements):
                 row.detail
                 for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
             ]
-            for statement, parameters in dict(statements).items()
+            for statement, parameters in parameters_by_text.items()
             if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))
             and not any(text in statement for text in MAY_SCAN)
         }
@@ -104,7 +99,7 @@ async def test_the_sweep_reads_no_whole_table(store, statements, new, clock):
     await store.sweep(["viber"])
     await store.prune()
 
-    assert any("UPDATE messages SET due_at=CASE" in statement for statement in statements)
+    assert any("UPDATE messages SET due_at=CASE" in statement.text for statement in statements)
     assert await scans(store, statements) == []
 
 
@@ -123,11 +118,11 @@ async def test_a_claim_of_callbacks_finds_each_message_by_its_id(store, statemen
     await store.finish(result_of(claim))
     statements.clear()
     assert len(await claim_callbacks(store, 1, 45.0, client="brand")) == 1
-    (statement,) = [text for text in statements if "callback_url" in text]
+    (statement,) = [one for one in statements if "callback_url" in one.text]
 
     plan = await store._database.transact(
         lambda connection: connection.exec_driver_sql(
-            f"EXPLAIN QUERY PLAN {statement}", statements[statement]
+            f"EXPLAIN QUERY PLAN {statement.text}", statement.parameters
         ).all()
     )
 

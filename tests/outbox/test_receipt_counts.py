@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
@@ -12,6 +12,7 @@ from gatepost.outbox import ReportedEvents, Try
 from gatepost.outbox.cohorts import SCOPE_PREFIX, Group, cohorts, minute_of
 from gatepost.outbox.schema import counters
 from gatepost.outbox.states import State
+from statements import executed
 
 ACCEPTED, DELIVERED, OPENED, FAILED = Status.ACCEPTED, Status.DELIVERED, Status.OPENED, Status.FAILED
 BOTH_STORES = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
@@ -170,16 +171,11 @@ async def test_other_routes_are_not_counted(store, claim_new):
 
 @BOTH_STORES
 async def test_where_no_route_follows_receipts_nothing_more_is_read(place, claim_new):
-    statements = []
     async with place.opened() as store:
         claim = await claim_new(store)
-        event.listen(
-            store._database.engine,
-            "before_cursor_execute",
-            lambda _connection, _cursor, statement, *_: statements.append(statement),
-        )
+        statements = executed(store._database.engine)
         await store.finish(sent_by(claim))
         await report(store, claim.id, DELIVERED)
         assert await counts(store) == {}
     assert statements
-    assert not any("JOIN queues" in statement for statement in statements)
+    assert not any("JOIN queues" in statement.text for statement in statements)

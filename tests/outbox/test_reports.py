@@ -2,11 +2,11 @@ import asyncio
 from itertools import permutations
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Policy, RecordResult, ReportedEvents, reports
+from gatepost.outbox.driver_errors import StatementRefused
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction
 
@@ -246,5 +246,5 @@ async def test_a_status_is_never_left_out_silently(store, put_and_claim):
         transaction = Transaction(connection=connection, now=0, holder="", policy=Policy())
         transaction.insert_new_ids(reports._STATUSES, [row])
 
-    with pytest.raises(IntegrityError):
+    with pytest.raises(StatementRefused):
         await store._database.transact(add_again)

@@ -131,13 +131,20 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("code", "expected"), PLANTED)
-async def test_each_error_breaks_the_store_or_leaves_it_usable(store, new, code, expected):
+async def test_each_error_breaks_the_store_or_leaves_it_usable(store, new, code, expected, monkeypatch):
     """The error code is planted into a failed insert, whose text quotes values as SQLite's own does."""
 
-    @event.listens_for(store._database.engine, "handle_error")
-    def _set_code(context):
-        context.original_exception.sqlite_errorcode = code
-        context.original_exception.sqlite_errorname = "PLANTED"
+    dialect = store._database.engine.dialect
+    execute = dialect.do_execute
+
+    def execute_with_code(*arguments):
+        try:
+            execute(*arguments)
+        except sqlite3.Error as error:
+            error.sqlite_errorcode, error.sqlite_errorname = code, "PLANTED"
+            raise
+
+    monkeypatch.setattr(dialect, "do_execute", execute_with_code)
 
     with pytest.raises(expected) as caught:
         await store.put(new("canary-7", callback_url={"no": "text"}))

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import asyncpg
 import msgspec
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from claiming import result_of
 from gatepost.model import Channel, Secret, Status, StatusEvent
@@ -16,6 +16,7 @@ from gatepost.outbox.schema import counters, plugin_state
 from gatepost.outbox.states import State
 from gatepost.outbox.turns import CLAIM_INTERVAL, shared_rate
 from gatepost.outbox.warmup_steps import DAY, Warmup
+from statements import executed
 
 NOON = 20_833 * 86_400.0 + 43_200
 PLAN = Warmup("relay", 10, 1.5, DAY)
@@ -336,13 +337,12 @@ async def test_no_place_is_valid_after_its_period(replicas):
 async def test_an_instance_without_a_warmup_costs_no_statement(replicas):
     await replicas.put(5)
     outbox = replicas.outboxes[0]
-    statements = []
     (queue,) = await outbox.due_queues()
     request = ClaimRequest(queue, 5, 30.0)
-    event.listen(outbox._database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    statements = executed(outbox._database.engine)
     (batch,) = await outbox.claim(lambda: [request])
     assert (len(batch.claims), batch.places, batch.full_until) == (5, {}, {})
-    assert not [text for text in statements if "plugin_state" in text or "counters" in text]
+    assert not [one for one in statements if "plugin_state" in one.text or "counters" in one.text]
     assert queue.channel is Channel.EMAIL
 
 

@@ -30,6 +30,7 @@ from gatepost.outbox import (
     new_id,
     open_outbox,
 )
+from statements import Executed, executed
 
 SECTOR = 512
 COMMIT = "COMMIT"
@@ -40,29 +41,23 @@ _TABLES = (
     "SELECT message_id, content FROM contents ORDER BY message_id",
 )
 
-Statement = tuple[str, Any, bool]
 Operation = tuple[Any, ...]
 """``write`` file offset data, ``truncate`` file size, ``sync`` file, ``delete`` file, or ``acknowledged``."""
 
 
-async def statements(folder: Path, messages: int) -> list[Statement]:
+async def statements(folder: Path, messages: int) -> list[Executed]:
     """Take messages from acceptance to their callbacks, and return the statements of the outbox.
 
     Stores a copy of the file from before them as ``begin.db``.
     """
-    noted: list[Statement] = []
     policy = Policy()
     async with open_outbox(Secret("sqlite:///outbox.db"), folder, policy):
         pass
     shutil.copy(folder / "outbox.db", folder / "begin.db")
     async with open_outbox(Secret("sqlite:///outbox.db"), folder, policy) as outbox:
         engine = outbox._database.engine
-
-        @event.listens_for(engine, "before_cursor_execute")
-        def _note(_connection, _cursor, statement, parameters, _context, many):
-            noted.append((statement, parameters, many))
-
-        event.listen(engine, "commit", lambda _connection: noted.append((COMMIT, (), False)))
+        noted = executed(engine)
+        event.listen(engine, "commit", lambda _connection: noted.append(Executed(COMMIT, (), many=False)))
         for number in range(messages):
             await outbox.put(_message(number))
             claims = await claim_due(outbox, Channel.EMAIL, 2, 30.0)
@@ -125,7 +120,7 @@ class _File(apsw.VFSFile):
         super().xSync(flags)
 
 
-def record(folder: Path, noted: Sequence[Statement], synchronous: str) -> tuple[list[Operation], list[bytes]]:
+def record(folder: Path, noted: Sequence[Executed], synchronous: str) -> tuple[list[Operation], list[bytes]]:
     """Repeat the statements; return the operations on the files, and a digest of the state after each commit."""
     operations: list[Operation] = []
     name = f"recorder-{synchronous}-{folder.name}"

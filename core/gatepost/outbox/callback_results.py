@@ -134,9 +134,7 @@ def queue_next_statuses(tx: Transaction, message_ids: Iterable[str]) -> int:
 
     Returns how many statuses were queued.
     """
-    return sum(
-        tx.execute(_queue_next, ids=chunk, now=tx.now).rowcount for chunk in id_chunks(sorted(message_ids))
-    )
+    return sum(tx.execute(_queue_next, ids=chunk, now=tx.now) for chunk in id_chunks(sorted(message_ids)))
 
 
 _first_open = (

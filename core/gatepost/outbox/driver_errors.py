@@ -47,14 +47,15 @@ class ConnectionLost(StoreBusy):
     """
 
 
-def store_error(error: DBAPIError) -> StoreError:
-    """Return the gateway's error for it: StoreBroken when the process must stop, else StoreBusy."""
+def store_error(error: Exception) -> StoreError:
+    """Return the gateway's error for one of SQLAlchemy or the driver: StoreBroken when the process must stop, else StoreBusy."""
     cause: BaseException = error
-    while (inner := cause.orig if isinstance(cause, DBAPIError) else cause.__cause__) is not None:
+    while not isinstance(cause, sqlite3.Error):
+        inner = cause.orig if isinstance(cause, DBAPIError) else cause.__cause__
+        if inner is None:
+            return _postgresql_error(cause)
         cause = inner
-        if isinstance(cause, sqlite3.Error):
-            return sqlite_error(cause)
-    return _postgresql_error(cause)
+    return sqlite_error(cause)
 
 
 def opening_problem(name: str, error: DBAPIError) -> str:

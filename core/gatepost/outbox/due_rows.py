@@ -158,11 +158,12 @@ _KINDS = (
     *(LIFETIMES, LOST_CALLBACKS, LATE_CALLBACKS, LONG_LEASES_OF_CALLBACKS),
 )
 _any_exists = DialectPair(
-    select(or_(*(kind.exist(postgresql=False) for kind in _KINDS))),
-    select(or_(*(kind.exist(postgresql=True) for kind in _KINDS))),
+    select(or_(*(kind.exist(postgresql=False) for kind in _KINDS)).label("any_exists")),
+    select(or_(*(kind.exist(postgresql=True) for kind in _KINDS)).label("any_exists")),
 )
 
 
 def any_due(tx: Transaction, now: Moments) -> bool:
     """Return whether there is a row of any kind."""
-    return bool(tx.execute(_any_exists, **now).scalar_one())
+    [row] = tx.fetch(_any_exists, **now)
+    return bool(row.any_exists)

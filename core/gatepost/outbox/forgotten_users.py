@@ -20,7 +20,7 @@ User = tuple[str, str]
 key_if_any = user_hash.select_key.where(exists(select(forgotten_users.c.client))).scalar_subquery()
 """The key of the hashes; NULL while no user is forgotten, so that nothing has to be hashed."""
 
-_select_key_if_any = dialect_pair(lambda _: select(key_if_any))
+_select_key_if_any = dialect_pair(lambda _: select(key_if_any.label("key")))
 _select_by_hash = dialect_pair(
     lambda _: select(forgotten_users.c.user_hash, forgotten_users.c.client).where(
         one_of(forgotten_users.c.user_hash, IDS)
@@ -52,7 +52,8 @@ def reasons(tx: Transaction, key: bytes | None, users: Iterable[User]) -> dict[U
 
 def find(tx: Transaction, users: Iterable[User]) -> set[User]:
     """Return those of these users who are forgotten."""
-    return set(reasons(tx, tx.execute(_select_key_if_any).scalar(), users))
+    [row] = tx.fetch(_select_key_if_any)
+    return set(reasons(tx, row.key, users))
 
 
 def remove(tx: Transaction, users: Iterable[User]) -> set[User]:

@@ -56,7 +56,7 @@ def find(tx: Transaction, queries: Sequence[LastMessageQuery]) -> list[str]:
 def _ids(tx: Transaction, query: LastMessageQuery, *, left_out: str) -> list[str]:
     ids: list[str] = []
     for client, user in query.users:
-        found = tx.execute(
+        found = tx.fetch(
             _select_last,
             client=client,
             user=user,
@@ -64,5 +64,5 @@ def _ids(tx: Transaction, query: LastMessageQuery, *, left_out: str) -> list[str
             instance=query.instance,
             left_out=left_out,
         )
-        ids += found.scalars()
+        ids += [row.id for row in found]
     return ids

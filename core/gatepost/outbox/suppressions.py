@@ -105,7 +105,7 @@ def find_reasons(tx: Transaction, users: Iterable[User]) -> dict[User, str]:
     wanted = set(users)
     if not wanted:
         return {}
-    presence = tx.execute(_presence).one()
+    [presence] = tx.fetch(_presence)
     reasons = forgotten_users.reasons(tx, presence.key_if_forgotten, wanted)
     if presence.has_suppressions:
         for client, ids in _by_client(wanted).items():

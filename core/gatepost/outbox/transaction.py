@@ -6,14 +6,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Dialect, Executable, Insert, Select, Table, UpdateBase, select
+from sqlalchemy import Connection, Executable, Insert, Select, Table, UpdateBase, select
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import CursorResult
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.engine.interfaces import DBAPICursor
 
+from gatepost.outbox.driver_statement import DriverStatement, driver_statement, run, run_many
 from gatepost.outbox.new_rows import MAX_PARAMETERS, NewRows
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.records import NewStatus, Policy
@@ -86,29 +85,6 @@ def _add_up(table: Table, *, postgresql: bool) -> Insert:
     return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_={"value": total})
 
 
-class _DriverStatement(NamedTuple):
-    """A statement as the driver gets it."""
-
-    text: str
-    parameter_count: int
-    bind: Callable[[Mapping[str, Any]], tuple[Any, ...]]
-    """Returns the parameters for a row, in their order."""
-
-
-@cache
-def _compiled(statement: UpdateBase, dialect: Dialect, keys: tuple[str, ...]) -> _DriverStatement:
-    """Return a statement for the driver; ``keys`` are those of its rows."""
-    insert = isinstance(statement, Insert)
-    compiled = statement.compile(dialect=dialect, column_keys=list(keys) if insert else None)
-    assert isinstance(compiled, SQLCompiler)
-    names = compiled.positiontup or ()
-    constants = {name: compiled.params[name] for name in names if name not in keys}
-    # A getter of one value would return it without a tuple around it.
-    get = itemgetter(*names) if len(names) > 1 else lambda row: tuple(row[name] for name in names)
-    bind = (lambda row: get({**constants, **row})) if constants else get
-    return _DriverStatement(compiled.string, len(names), bind)
-
-
 @cache
 def _record_maker(columns: tuple[str, ...]) -> Callable[[Iterable[Any]], Record]:
     # typing.NamedTuple needs the names in the source.
@@ -163,12 +139,10 @@ class Transaction:
         if self.on_postgresql:
             # The same rows may be there from this very work, if it is repeated after a lost connection.
             arrays = tuple(map(list, zip(*rows, strict=True)))
-            return set(self.connection.exec_driver_sql(table.postgresql, arrays).scalars())
+            return {key for (key,) in run(self.connection, table.postgresql, arrays).fetchall()}
         ids = [row[0] for row in rows]
         count = sum(
-            self.connection.exec_driver_sql(
-                table.sqlite(len(part)), tuple(chain.from_iterable(part))
-            ).rowcount
+            run(self.connection, table.sqlite(len(part)), tuple(chain.from_iterable(part))).rowcount
             for part in table.parts(rows)
         )
         if count == len(rows):
@@ -188,16 +162,14 @@ class Transaction:
         """Run a statement once per row; return how many rows it changed, which is known on SQLite alone.
 
         There is at least one row, and all rows have the same keys.
-
-        The parameters go to the driver by position: to bind each row by name took as long as to write it.
         """
-        compiled = _compiled(statement, self.connection.dialect, tuple(rows[0]))
-        if isinstance(statement, Insert) and not self.on_postgresql:
+        insert = isinstance(statement, Insert)
+        compiled = driver_statement(statement, self.connection.dialect, tuple(rows[0]) if insert else None)
+        if insert and not self.on_postgresql:
             return self._insert_at_once(compiled, rows)
-        parameters = [compiled.bind(row) for row in rows]
-        return self.connection.exec_driver_sql(compiled.text, parameters).rowcount
+        return run_many(self.connection, compiled.text, list(map(compiled.bind, rows)))
 
-    def _insert_at_once(self, compiled: _DriverStatement, rows: Sequence[Mapping[str, Any]]) -> int:
+    def _insert_at_once(self, compiled: DriverStatement, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert all rows with one SQLite statement, or with a few where that would have too many parameters.
 
         With one statement per row, SQLite's thread released and reacquired the interpreter for each of them, while
@@ -209,25 +181,24 @@ class Transaction:
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             text = compiled.text.replace(places, ", ".join([places] * len(part)), 1)
-            parameters = tuple(chain.from_iterable(map(compiled.bind, part)))
-            count += self.connection.exec_driver_sql(text, parameters).rowcount
+            count += run(self.connection, text, tuple(chain.from_iterable(map(compiled.bind, part)))).rowcount
         return count
 
-    def execute(self, statement: DialectPair, **parameters: object) -> CursorResult[Any]:
-        """Run the statement in this dialect's form."""
-        form = statement.postgresql if self.on_postgresql else statement.sqlite
-        result = self.connection.execute(form, parameters)
-        assert isinstance(result, CursorResult)
-        return result
+    def execute(self, statement: DialectPair, **parameters: object) -> int:
+        """Run the statement in this dialect's form; return how many rows it changed."""
+        return self._run(statement, parameters).rowcount
 
     def fetch(self, statement: DialectPair, **parameters: object) -> list[Record]:
-        """Run the statement in this dialect's form; return its rows.
-
-        To read an attribute of SQLAlchemy's rows takes ten times as long.
-        """
-        result = self.execute(statement, **parameters)
+        """Run the statement in this dialect's form; return its rows."""
+        cursor = self._run(statement, parameters)
         # All rows at once: each separate fetch releases the interpreter to other threads.
-        return list(map(_record_maker(tuple(result.keys())), result.all()))
+        rows = cursor.fetchall()
+        return list(map(_record_maker(tuple([column[0] for column in cursor.description])), rows))
+
+    def _run(self, statement: DialectPair, parameters: Mapping[str, object]) -> DBAPICursor:
+        form = statement.postgresql if self.on_postgresql else statement.sqlite
+        compiled = driver_statement(form, self.connection.dialect)
+        return run(self.connection, compiled.text, compiled.bind(parameters))
 
     def select_by_ids(
         self, statement: DialectPair, ids: Iterable[Any], **parameters: object
