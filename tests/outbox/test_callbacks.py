@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from claiming import claim_callbacks, finish_callback
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, callbacks, stuck_statuses
+from gatepost.outbox.callbacks import CallbackClaimRequest
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import State
 from statements import executed
@@ -345,8 +346,8 @@ async def test_a_claim_can_name_a_client_or_exclude_some(store, sent):
 async def test_a_callback_claim_reads_the_index_in_order_and_no_other_rows(store):
     """The number of other callbacks that wait does not matter."""
     requests = [
-        callbacks.CallbackClaimRequest(9, 45, "brand", frozenset({"slow.example:443"})),
-        callbacks.CallbackClaimRequest(1, 45, "brand", target="slow.example:443"),
+        CallbackClaimRequest(9, 45, "brand", frozenset({"slow.example:443"})),
+        CallbackClaimRequest(1, 45, "brand", target="slow.example:443"),
     ]
 
     def plans(connection):
@@ -365,6 +366,40 @@ async def test_a_callback_claim_reads_the_index_in_order_and_no_other_rows(store
         )
         assert plan.count("SEARCH messages USING PRIMARY KEY (id=?)") == 2
         assert not any("TEMP B-TREE" in step for step in plan)
+
+
+async def test_claims_for_many_clients_are_made_where_callbacks_are_due(store, sent):
+    for client in ("a", "b", "c"):
+        await sent(store, client, client=client, callback_url="https://smartico.example/")
+    requests = [CallbackClaimRequest(9, 45.0, client) for client in ("d", "c", "e", "a", "f")]
+    requests.append(CallbackClaimRequest(9, 45.0, "b", frozenset({"smartico.example:443"})))
+    statements = executed(store._database.engine)
+
+    claimed = await store.claim_callbacks(lambda: requests)
+
+    assert [[call.client for call in calls] for calls in claimed] == [[], ["c"], [], ["a"], [], []]
+    assert sum("UPDATE statuses" in one.text for one in statements) == 3
+    # What is left is found as before, and only when it is due.
+    assert [call.client for call in await claim_callbacks(store, 9, 45)] == ["b"]
+
+
+async def test_the_question_for_clients_with_due_callbacks_reads_the_index_of_each(store):
+    requests = [CallbackClaimRequest(9, 45.0, f"brand{number}") for number in range(5)]
+
+    def plan(connection):
+        statements = executed(connection)
+        callbacks.claim_callbacks(store._begin(connection), [requests])
+        (only,) = statements
+        return [
+            row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {only.text}", only.parameters)
+        ]
+
+    steps = await store._database.transact(plan)
+    assert any(
+        "USING COVERING INDEX statuses_due (callback_state=? AND client=? AND due_at>? AND" in step
+        for step in steps
+    )
+    assert not any(step.startswith("SCAN") and "json_each" not in step for step in steps), steps
 
 
 async def test_the_end_of_a_lifetime_is_called_back(store, put_and_claim, clock):

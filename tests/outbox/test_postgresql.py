@@ -23,6 +23,7 @@ from gatepost.outbox import (
     postgresql,
     watermark,
 )
+from gatepost.outbox.callbacks import CallbackClaimRequest
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.reader import Reader
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, State
@@ -445,21 +446,26 @@ async def test_no_statement_reads_a_whole_table(database, new):
     assert database.statistic(full_scans) == before
 
 
-async def test_results_of_callbacks_are_planned_for_full_tables_while_they_are_empty(database, new):
+async def test_what_is_done_for_callbacks_is_planned_for_full_tables_while_they_are_empty(database, new):
     """Such a plan is kept until the server's next look at the tables, which may have a million rows by then."""
     async with database.replica() as replica:
         await replica.put(new())
         (claim,) = await claim_due(replica, Channel.EMAIL, 1, 30.0)
         await replica.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
-        (call,) = await claim_callbacks(replica, 1, 30.0)
         statements = executed(replica._database.engine)
+        clients = ("brand", "other", "third")
+        claimed = await replica.claim_callbacks(
+            lambda: [CallbackClaimRequest(9, 30.0, one) for one in clients]
+        )
+        (call,) = claimed[0]
         await finish_callback(replica, CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
     database.psql("TRUNCATE messages, statuses; ANALYZE")
 
     texts = [one.text for one in statements]
-    of_results = [text for text in texts if "FROM statuses" in text or "UPDATE statuses" in text]
-    assert len(of_results) == 3
-    for statement in of_results:
+    about_statuses = [text for text in texts if "FROM statuses" in text or "UPDATE statuses" in text]
+    # Which clients have any due, the claim, the locks of its messages, the results, and the next statuses.
+    assert len(about_statuses) == 5
+    for statement in about_statuses:
         plan = database.psql(
             f"{postgresql._PLANNER_SETTINGS}; EXPLAIN (GENERIC_PLAN) {statement}"
         ).splitlines()

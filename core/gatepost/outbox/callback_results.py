@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-import msgspec
 from sqlalchemy import BigInteger, TextClause, bindparam, func, select, text, update
 
 from gatepost.outbox.callbacks import has_state
+from gatepost.outbox.json_rows import encoded_rows, json_rows
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import CallbackResult
 from gatepost.outbox.schema import messages, statuses
@@ -36,21 +36,16 @@ _lock_messages_of = dialect_pair(
 )
 
 
-def _record_results(rows: str, item: str, condition: str) -> TextClause:
+def _record_results(condition: str, *, postgresql: bool) -> TextClause:
     """Return the statement that records results, with the fence; it returns those that it has recorded.
 
-    ``rows`` are its rows of JSON for a dialect, ``item`` is an item of such a row, and ``condition`` says where else the
-    statuses are found. One statement for all results: the statement for each of them, and a query for the fence before
-    it, took twice as long.
+    ``condition`` says where else the statuses are found. One statement for all results: the statement for each of them,
+    and a query for the fence before it, took twice as long.
     """
-    values = ", ".join(
-        f"CAST({item.format(place)} AS {sql_type}) AS {name}"
-        for place, (name, sql_type) in enumerate(_RESULT_COLUMNS.items())
-    )
     return text(
         "UPDATE statuses SET callback_state = new.callback_state, due_at = new.due_at, attempt = new.attempt, "  # noqa: S608  constants
         "called_at = :now, http_status = new.http_status, problem = new.problem "
-        f"FROM (SELECT {values} FROM {rows}) AS new "
+        f"FROM {json_rows('results', _RESULT_COLUMNS, postgresql=postgresql)} AS new "
         "WHERE statuses.seq = new.seq AND statuses.attempt = new.claimed_attempt AND statuses.holder = :claimed_by "
         f"AND statuses.callback_state = '{CallbackState.CALLING.value}'{condition} "
         "RETURNING statuses.seq, statuses.message_id"
@@ -58,13 +53,9 @@ def _record_results(rows: str, item: str, condition: str) -> TextClause:
 
 
 _record = DialectPair(
-    _record_results("json_each(:results)", "json_extract(value, '$[{}]')", ""),
-    _record_results(
-        "json_array_elements(CAST(:results AS JSON)) AS results (value)",
-        "value ->> {}",
-        # By their key too: a plan for an empty table would read it in full later.
-        " AND statuses.seq = ANY(CAST(:ids AS BIGINT[]))",
-    ),
+    _record_results("", postgresql=False),
+    # By their key too: a plan for an empty table would read it in full later.
+    _record_results(" AND statuses.seq = ANY(CAST(:ids AS BIGINT[]))", postgresql=True),
 )
 
 
@@ -82,9 +73,7 @@ def _finish(tx: Transaction, results: Sequence[CallbackResult]) -> list[bool]:
     for places in _places_of_claims(results):
         if tx.on_postgresql:
             tx.execute(_lock_messages_of, ids=list(places))
-        values = msgspec.json.encode(
-            [_result_values(tx, results[place]) for place in places.values()]
-        ).decode()
+        values = encoded_rows(_result_values(tx, results[place]) for place in places.values())
         rows = tx.fetch(_record, results=values, ids=list(places), now=tx.now, claimed_by=tx.holder)
         for seq, _ in rows:
             recorded[places[seq]] = True
