@@ -465,14 +465,18 @@ async def test_what_is_done_for_callbacks_is_planned_for_full_tables_while_they_
     about_statuses = [text for text in texts if "FROM statuses" in text or "UPDATE statuses" in text]
     # Which clients have any due, the claim, the locks of its messages, the results, and the next statuses.
     assert len(about_statuses) == 5
-    for statement in about_statuses:
-        plan = database.psql(
-            f"{postgresql._PLANNER_SETTINGS}; EXPLAIN (GENERIC_PLAN) {statement}"
-        ).splitlines()
+    plans = [
+        database.psql(f"{postgresql._PLANNER_SETTINGS}; EXPLAIN (GENERIC_PLAN) {statement}").splitlines()
+        for statement in about_statuses
+    ]
+    for plan in plans:
         scans = [place for place, line in enumerate(plan) if " on statuses" in line or " on messages" in line]
         scans = [place for place in scans if "Update on" not in plan[place]]
         assert scans
         assert all("Index Cond" in plan[place + 1] for place in scans), plan
+    # Not those of all clients that wait, to be joined with those that were asked for.
+    (index,) = [line for line in plans[0] if "Index Cond" in line]
+    assert "client = " in index
 
 
 async def test_what_people_read_is_planned_for_what_they_look_for_and_may_change_nothing(database, tmp_path):
