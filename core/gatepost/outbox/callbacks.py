@@ -108,12 +108,12 @@ def _without_due(
     Of many clients only few have something due at a time, and a claim that finds nothing takes as long as one that finds
     something.
     """
-    asked = {request for request in requests if request.client and not request.target}
-    if len(asked) <= MAX_UNASKED:
+    usual = {request for request in requests if request.client and not request.target}
+    if len(usual) <= MAX_UNASKED:
         return ()
-    values = encoded_rows((request.client, request.min_due_at) for request in asked)
+    values = encoded_rows((request.client, request.min_due_at) for request in usual)
     due = {row.client for row in tx.fetch(_due_clients, clients=values, now=tx.now)}
-    return {request for request in asked if request.client not in due}
+    return {request for request in usual if request.client not in due}
 
 
 def _select_due_clients(*, postgresql: bool) -> TextClause:
@@ -122,11 +122,11 @@ def _select_due_clients(*, postgresql: bool) -> TextClause:
     A subquery with a limit, not EXISTS: PostgreSQL would join that, and with a plan from when the table was empty it would
     read all that waits.
     """
-    asked = json_rows("clients", {"client": "TEXT", "min_due_at": "BIGINT"}, postgresql=postgresql)
+    wanted = json_rows("clients", {"client": "TEXT", "min_due_at": "BIGINT"}, postgresql=postgresql)
     return text(
-        f"SELECT asked.client FROM {asked} AS asked WHERE "  # noqa: S608  constants
+        f"SELECT wanted.client FROM {wanted} AS wanted WHERE "  # noqa: S608  constants
         f"(SELECT 1 FROM statuses WHERE statuses.callback_state = '{CallbackState.QUEUED.value}' "
-        "AND statuses.client = asked.client AND statuses.due_at >= asked.min_due_at AND statuses.due_at <= :now LIMIT 1) = 1"
+        "AND statuses.client = wanted.client AND statuses.due_at >= wanted.min_due_at AND statuses.due_at <= :now LIMIT 1) = 1"
     ).bindparams(bindparam("now", type_=BigInteger))
 
 
