@@ -17,6 +17,7 @@ from typing import NamedTuple
 import accept
 import drain
 import parts
+import whole_way
 from load import put_load
 from machine import describe_machine
 
@@ -98,13 +99,14 @@ def _works(seconds: float, count: int) -> dict[str, Callable[[drain.Watch], obje
         "drain, HTTP": lambda watch: drain.measure(http, count, watch=watch),
         "drain, HTTP, with callbacks": lambda watch: drain.measure(http, count, callbacks=True, watch=watch),
         "drain, SMTP": lambda watch: drain.measure(smtp, count, watch=watch),
+        "whole way": lambda watch: whole_way.of_gateway(count, watch),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="seconds of load in accept")
-    parser.add_argument("--messages", type=int, default=30_000, help="messages in each drain")
+    parser.add_argument("--messages", type=int, default=30_000, help="messages in each of the others")
     arguments = parser.parse_args()
     profiles = {}
     for name, work in _works(arguments.seconds, arguments.messages).items():

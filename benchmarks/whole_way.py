@@ -4,7 +4,7 @@ import base64
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ import certifi
 import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from drain import Watch
 from gateways import configure, many_clients
 from load import noop_cost
 from machine import Row, cpu, free_port, query_count, run_script, start_script
@@ -94,7 +95,7 @@ def _compared_with_noop(rounds: int, count: int) -> Row:
     name, unit = "whole way: CPU of a message", "times the no-op's"
     ratios, lost = [], 0.0
     for _ in range(rounds):
-        noop, gateway = noop_cost(), _measure(_gateway, count, certifi.where())
+        noop, gateway = noop_cost(), of_gateway(count)
         ratios.append(gateway["cpu"] / noop)
         lost += gateway["lost"]
     if lost:
@@ -103,8 +104,16 @@ def _compared_with_noop(rounds: int, count: int) -> Row:
     return Row(name, median(ratios), unit, NOOP_GOAL, at_least=False, note=note)
 
 
+def of_gateway(count: int, watch: Watch = nullcontext) -> dict[str, float]:
+    """Send ``count`` messages the whole way through a gateway, with the usual authorities trusted."""
+    return _measure(_gateway, count, certifi.where(), watch)
+
+
 def _measure(
-    start: Callable[[Setup], AbstractContextManager[int]], count: int, authorities: str
+    start: Callable[[Setup], AbstractContextManager[int]],
+    count: int,
+    authorities: str,
+    watch: Watch = nullcontext,
 ) -> dict[str, float]:
     with TemporaryDirectory() as name:
         setup = set_up(Path(name), authorities)
@@ -124,6 +133,7 @@ def _measure(
                 environment=setup.environment,
             ),
             start(setup) as pid,
+            watch(pid),
         ):
             used = cpu(pid)
             url = f"https://localhost:{setup.port}"
@@ -171,8 +181,8 @@ def _gateway(setup: Setup) -> Iterator[int]:
     plugins = SENDGRID.format(port=setup.provider, key=setup.public_key)
     pem = f'certificate = "{setup.certificate}"\nkey = "{setup.certificate}"'
     config = configure(setup.folder, plugins, port=setup.port, server=pem, senders=many_clients(capped=True))
-    with GatewayProcess(config, environment=setup.environment) as gateway:
-        yield gateway.pid
+    with GatewayProcess(config, environment=setup.environment) as process:
+        yield process.pid
 
 
 @contextmanager
