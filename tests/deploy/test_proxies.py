@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 import trustme
 
+from gatepost.testing.configuration import free_port
 from gateway.conftest import CONFIG, running, sms, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -123,12 +124,6 @@ async def started(command, port, environment):
 def accepts(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 import sqlite3
 import time
 from contextlib import closing
@@ -15,6 +14,7 @@ from gatepost.cli import main
 from gatepost.model import Secret
 from gatepost.outbox import Policy, counters, open_outbox
 from gatepost.outbox.cohorts import SCOPE_PREFIX, Counted, Group, counter_key
+from gatepost.testing.configuration import free_port
 from gatepost.upkeep.balance import Balancer
 
 REASON = "infobip delivered 0 % of its last 200 in GB (vonage-eu 90 %)"
@@ -40,9 +40,7 @@ report_after = 0.02
 @pytest.fixture
 def split_config(config):
     """Return a configuration in which both instances take everything, and only vonage-eu reports a delivery."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = f'[server]\nport = {port}\npublic_url = "http://127.0.0.1:{port}"\n'
     return config.replace("[server]\nport = 0\n", server).replace(
         '[routes]\nemail = ["box"]\nsms = ["box"]\n', CHANGES

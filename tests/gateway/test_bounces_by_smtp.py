@@ -9,6 +9,7 @@ import sqlite3
 
 import pytest
 
+from gatepost.testing.configuration import free_port
 from gatepost_smtp.testing.bounces import BounceClient
 from gatepost_smtp.testing.sink import Sink
 from gateway.conftest import until
@@ -38,9 +39,7 @@ async def sink():
 @pytest.fixture
 def port(deployment, sink):
     """The port on which the instance ``relay`` listens for bounces."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     deployment.tables["plugins.relay"] = {
         "use": "smtp",
         "host": "127.0.0.1",

@@ -4,7 +4,6 @@ import http.server
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gatepost.testing.configuration import free_port
 from gatepost.testing.process import GatewayProcess
 
 PAGE = (Path(__file__).parents[2] / "docs/tutorial/first-steps.md").read_text()
@@ -42,11 +42,6 @@ def lines(text: str) -> list[str]:
     text = re.sub(r"/[^ \n]*?/(gatepost\.db|players\.csv)", r"\1", text)
     text = re.sub(r"\s*\n {3}", " ", text)
     return [" ".join(line.split()) for line in text.splitlines()]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class Reader:

@@ -14,6 +14,7 @@ import time
 import aiohttp
 import pytest
 
+from gatepost.testing.configuration import free_port
 from gateway.conftest import sms, until
 
 
@@ -164,8 +165,7 @@ async def test_systemd_itself_hands_a_socket_over(deployment, tmp_path):
     program = shutil.which("systemd-socket-activate")
     if program is None:
         pytest.skip("systemd-socket-activate is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     deployment.tables["server"]["port"] = port
     deployment.tables["plugins.box"] = {"use": "sandbox", "folder": "box"}
     deployment.tables["routes"] = {"sms": ["box"]}

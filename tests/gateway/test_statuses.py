@@ -1,9 +1,10 @@
 """Every status as Smartico gets it: through the sandbox, and through the emulators of both providers."""
 
 import asyncio
-import socket
 
 import pytest
+
+from gatepost.testing.configuration import free_port
 
 BEHAVIOURS = {
     # The start of an address: the last digits of a number, and the statuses that Smartico gets.
@@ -24,9 +25,7 @@ async def test_the_sandbox_reports_every_status(deployment, channel):
     deployment.contacts = "ext_user_id,email,phone\n" + "".join(
         f"{word},{word}@players.example,+4477009001{ending}\n" for word, (ending, _) in BEHAVIOURS.items()
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     deployment.tables["server"] |= {"port": port, "public_url": f"http://127.0.0.1:{port}"}
     deployment.tables["delivery"]["uncertain_wait"] = 3600
     deployment.tables["plugins.box"] = {

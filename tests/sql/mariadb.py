@@ -3,7 +3,6 @@
 import getpass
 import itertools
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pymysql
+
+from gatepost.testing.configuration import free_port
 
 INSTALL = shutil.which("mariadb-install-db")
 SERVER = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
@@ -60,8 +61,7 @@ def start_server() -> Iterator[MariaDb]:
     folder = Path(tempfile.mkdtemp(prefix="gatepost-mariadb-"))
     user = getpass.getuser()
     data, path = folder / "data", folder / "socket"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     common = ["--no-defaults", f"--user={user}", f"--datadir={data}"]
     subprocess.run(
         [INSTALL, *common, "--auth-root-authentication-method=normal", "--skip-test-db"],

@@ -1,7 +1,6 @@
 """TLS to PostgreSQL with a certificate of an own authority. PgBouncer stands for a server: the wheel's has no TLS."""
 
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import trustme
 
 from gatepost.errors import ConfigError
 from gatepost.model import Contact, Secret
+from gatepost.testing.configuration import free_port
 from gatepost_sql.testing.tables import FIND
 from torture.pgbouncer import PGBOUNCER, pooler
 
@@ -36,8 +36,7 @@ def port(players, authority):
     for name, pem in (("tls.crt", issued.cert_chain_pems[0]), ("tls.key", issued.private_key_pem)):
         pem.write_to_path(folder / name)
         shutil.chown(folder / name, folder.stat().st_uid)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     lines = f"""\
 listen_addr = 127.0.0.1
 client_tls_sslmode = require

@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import json
 import random
-import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from gatepost.cli import store as cli
 from gatepost.cli.changes import change_messages
+from gatepost.testing.configuration import free_port
 from gatepost.testing.smartico import Smartico
 from gatepost.web.admin.requests import RetryRequest
 from torture.bouncing_relay import BouncingRelay
@@ -84,8 +84,7 @@ class Deployment:
         describes the other arguments.
         """
         number = len(self.replicas)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         config = self.folder / f"replica-{number}.toml"
         config.write_text(self._configuration(number, port, delivery, timeout))
         options = {

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret
 from gatepost.observe import logs
+from gatepost.testing.configuration import free_port
 from gatepost_smtp import Settings, SmtpRelay
 from gatepost_smtp.testing.bounces import ReportRecorder
 from gatepost_smtp.testing.sink import Sink
@@ -59,20 +60,14 @@ def connected():
 
 
 @pytest.fixture
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@pytest.fixture
 async def recorder():
     return ReportRecorder()
 
 
 @pytest.fixture
-def listening(recorder, free_port):
+def listening(recorder):
     """``async with listening(name=…, **settings) as port``"""
+    port = free_port()
 
     @contextlib.asynccontextmanager
     async def open_listener(name="relay", **settings):
@@ -81,12 +76,12 @@ def listening(recorder, free_port):
             "security": "none",
             "webhook_secret": Secret("a shared secret"),
             "bounce_domain": "bounces.example",
-            "bounce_listen": f"127.0.0.1:{free_port}",
+            "bounce_listen": f"127.0.0.1:{port}",
             "complaint_address": "complaints@bounces.example",
         }
         context = Context(name=name, log=logs.get("relay"), report=recorder.report, state=recorder)
         async with SmtpRelay(Settings(**values | settings), context).lifespan():
-            yield free_port
+            yield port
 
     return open_listener
 
