@@ -1,9 +1,6 @@
 """Templates that were written to be slow: the time to read and fill them is linear in their length."""
 
 import gc
-import itertools
-import statistics
-import time
 from contextlib import suppress
 
 import pytest
@@ -11,9 +8,9 @@ import pytest
 from gatepost.merge_fields import fields, html
 from gatepost.merge_fields.fields import TemplateError
 from gatepost.merge_fields.values import Values
+from linear_time import check_linear
 from merge_fields.filling import NO_LIMIT, READERS
 
-LENGTH = 262_144
 F = "{{contact.x}}"
 
 HTML = {
@@ -73,13 +70,6 @@ def long_template(name, fragment, length):
     return before + fragment * (max(1, (length - len(before) - len(after)) // len(fragment))) + after
 
 
-def cpu(kind, source):
-    begun = time.thread_time()
-    with suppress(TemplateError):
-        Values({"x": "<é>" * 5}).fill(READERS[kind](source), NO_LIMIT)
-    return time.thread_time() - begun
-
-
 @pytest.fixture(autouse=True)
 def unlimited(monkeypatch):
     """Measure also what is refused because it is too much; and keep the garbage of other tests out of it."""
@@ -96,16 +86,9 @@ def unlimited(monkeypatch):
     [("html", *one) for one in HTML.items()] + [("text", *one) for one in TEXTS.items()],
 )
 def test_the_time_is_linear_in_the_length(kind, name, fragment):
-    """Twice the length takes about twice as long; with quadratic steps it would take four times."""
-    single, double = (long_template(name, fragment, length) for length in (LENGTH // 2, LENGTH))
-    ratios = []
-    for number in itertools.count(1):
-        before, both, after = cpu(kind, single), cpu(kind, double), cpu(kind, single)
-        # What takes less than a tenth of a millisecond can't be measured, and is refused at its first character.
-        if both < 0.0001:
-            return
-        ratios.append(both / (before + after))
-        if number >= 3 and statistics.median(ratios) < 1.25:
-            return
-        if number == 25:
-            pytest.fail(f"twice the length takes {2 * statistics.median(ratios):.1f} times as long")
+
+    def read_and_fill(source):
+        with suppress(TemplateError):
+            Values({"x": "<é>" * 5}).fill(READERS[kind](source), NO_LIMIT)
+
+    check_linear(read_and_fill, lambda length: long_template(name, fragment, length))

@@ -2,7 +2,6 @@
 
 import gc
 import re
-import time
 
 import pytest
 from hypothesis import example, given
@@ -11,23 +10,13 @@ from hypothesis import strategies as st
 from delivery.html_text.cases import CASES, FRAGMENTS, MIXED, NAMES
 from delivery.html_text.text import text_of
 from gatepost.delivery.html_text import SLICE_LENGTH, HtmlTooLarge, conversion
+from linear_time import check_linear
 
 NO_LIMIT = 2**40
 ALLOWANCE = 64
 """Characters by which a text may be longer than its HTML."""
 
 UNCLEAN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-
-MEASURABLE = 0.001
-"""Seconds of CPU below which a measurement is too inexact."""
-
-FACTOR = 16
-"""By which the HTML grows. Quadratic work then takes 256 times as long."""
-
-LIMIT = 3 * FACTOR
-"""Times as long as the linear conversion may take: long HTML doesn't fit into the processor's caches, and a busy machine is uneven."""
-
-TRIES = 25
 
 
 def whole(html):
@@ -41,12 +30,6 @@ def check(html):
     assert text == text.strip("\n")
     assert not any(line.endswith((" ", "\t")) for line in text.split("\n"))
     return text
-
-
-def cpu(html):
-    begun = time.thread_time()
-    whole(html)
-    return time.thread_time() - begun
 
 
 @pytest.fixture
@@ -63,21 +46,7 @@ def test_there_are_at_least_200_cases():
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_time_is_linear_in_the_length(name, no_collector):
-    case = CASES[name]
-    length = 2048
-    while length < 65_536 and cpu(case(length)) < MEASURABLE:
-        length *= 2
-    short, long = case(length), case(FACTOR * length)
-    check(long)
-    # Cases consist of whole fragments, so the long one is not always exactly FACTOR times as long.
-    limit = LIMIT * len(long) / len(short) / FACTOR
-    ratios = []
-    # Other work on the machine can slow down single measurements, but not every one of them by so much.
-    while len(ratios) < TRIES:
-        ratios.append(cpu(long) / cpu(short))
-        if ratios[-1] < limit:
-            return
-    pytest.fail(f"from {len(short)} to {len(long)} characters: at least {min(ratios):.0f} times")
+    check(check_linear(whole, CASES[name]))
 
 
 def test_the_text_of_short_fragments_is_clean_and_bounded():
