@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import re
 import threading
 import time
 
@@ -47,10 +48,13 @@ async def run_watched(samples, work):
 
 async def test_a_call_that_blocks_the_interpreter_is_reported_afterwards(samples):
     def stalls():
+        # Not those in which the machine had no time for this process, before the call or after it.
         return [
             one
             for one in samples
-            if one.stalled and one.seconds > BLOCK_MICROSECONDS / 1e6 - watchdog.PROBE_INTERVAL - 0.01
+            if one.stalled
+            and one.task == "the culprit"
+            and one.seconds > BLOCK_MICROSECONDS / 1e6 - watchdog.PROBE_INTERVAL - 0.01
         ]
 
     async def work():
@@ -60,9 +64,7 @@ async def test_a_call_that_blocks_the_interpreter_is_reported_afterwards(samples
 
     await run_watched(samples, work)
 
-    longest = max(stalls(), key=lambda one: one.seconds)
-    assert longest.task == "the culprit"
-    assert "test_watchdog.py" in longest.location
+    assert any("test_watchdog.py" in one.location for one in stalls())
 
 
 async def test_a_thread_that_blocks_the_interpreter_is_among_the_other_threads(samples):
@@ -76,18 +78,21 @@ async def test_a_thread_that_blocks_the_interpreter_is_among_the_other_threads(s
     thread = threading.Thread(target=guilty)
     thread.start()
 
+    def guilty_places():
+        places = [place for one in samples if one.stalled for place in one.other_threads]
+        return [place for place in places if "test_watchdog.py" in place]
+
     async def work():
         begin.set()
-        while not any(one.stalled for one in samples):  # noqa: ASYNC110  the watchdog can't set an event of the loop
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while not guilty_places():  # noqa: ASYNC110  the watchdog can't set an event of the loop
+                await asyncio.sleep(0.01)
 
     try:
         await run_watched(samples, work)
     finally:
         end.set()
         thread.join()
-
-    assert any("test_watchdog.py" in place for one in samples if one.stalled for place in one.other_threads)
 
 
 async def test_a_call_that_blocks_only_the_loop_is_reported_while_it_runs(samples):
@@ -103,6 +108,8 @@ async def test_a_call_that_blocks_only_the_loop_is_reported_while_it_runs(sample
     assert {place.partition(".")[0] for place in locations()} <= {
         "block_the_loop",
         "test_a_call_that_blocks_only_the_loop_is_reported_while_it_runs",
+        # Until its next await.
+        "run_watched",
     }
     assert locations()
 
@@ -116,10 +123,11 @@ async def test_a_stall_is_logged_as_a_warning(samples):
         for _ in range(3):
             await asyncio.sleep(watchdog.PROBE_INTERVAL)
         block_the_interpreter()
-        while not any(one["event"] == "process_stalled" for one in logged):  # noqa: ASYNC110  as above
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while not any(one["event"] == "process_stalled" for one in logged):  # noqa: ASYNC110  as above
+                await asyncio.sleep(0.01)
 
     line = next(one for one in logged if one["event"] == "process_stalled")
     assert line["log_level"] == "warning"
-    assert "the whole process stood still for 0." in line["problem"]
+    assert re.search(r"the whole process stood still for \d+\.\d", line["problem"])
     assert line.keys() >= {"task", "place", "cpu_seconds", "other_threads"}

@@ -9,6 +9,7 @@ import trustme
 
 from gatepost import wire
 from gatepost.errors import Unavailable, Uncertain
+from gatepost.testing.conformance.harness import closed_port
 from wire.raw_server import Connection, RawServer, answer, answering, forever
 
 
@@ -132,11 +133,10 @@ async def test_every_cut_of_the_answer_is_uncertain():
 
 @pytest.mark.parametrize("method", [*READING, *SENDING])
 async def test_a_refused_connection_is_unavailable(method):
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    async with connect(f"http://127.0.0.1:{port}") as http:
-        with pytest.raises(Unavailable):
-            await send(http, method)
+    with closed_port() as port:
+        async with connect(f"http://127.0.0.1:{port}") as http:
+            with pytest.raises(Unavailable):
+                await send(http, method)
 
 
 async def test_a_connection_that_is_never_accepted_is_unavailable():
