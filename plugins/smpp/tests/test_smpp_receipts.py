@@ -202,11 +202,16 @@ async def test_it_is_acknowledged_only_once_it_is_stored(provider, core, submiss
     assert only(core.reports[-1]).status is Status.DELIVERED
 
 
-async def test_where_it_cannot_be_stored_in_time_the_provider_keeps_it(running, provider, core, sms):
-    async with running(context={"timeout": 1.5}) as plugin:
+async def test_where_it_cannot_be_stored_in_time_the_provider_keeps_it(
+    running, provider, core, sms, set_ahead
+):
+    async with running(context={"timeout": 60.0}) as plugin:
         await plugin.send_sms(sms())
         core.reachable = False
-        assert await provider.deliver(provider.receipt(provider.submissions[-1])) == TRY_LATER
+        delivering = asyncio.create_task(provider.deliver(provider.receipt(provider.submissions[-1])))
+        await wait_until(lambda: core.refusals, lambda: "nothing was reported")
+        set_ahead(60.0)
+        assert await delivering == TRY_LATER
         assert not core.reports
 
 
