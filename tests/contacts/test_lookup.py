@@ -361,7 +361,7 @@ async def test_sources_that_block_are_asked_at_the_same_time_as_the_others():
             await begun.wait()
             return self.answer
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert (
             await outcome_of(Waiting(JOE), Waiting(None, blocks=True), Waiting(None, blocks=True))
             is LookupOutcome.FOUND

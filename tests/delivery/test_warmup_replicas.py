@@ -122,7 +122,7 @@ async def test_two_gateways_with_one_store_send_as_many_as_the_cap_says(postgres
     it = Replicas(postgres_server.new_database(), tmp_path, new, 40)
     await it.put(100)
     async with it.sending() as outbox, it.sending():
-        await asyncio.wait_for(used_up(outbox), 20)
+        await asyncio.wait_for(used_up(outbox), 60)
     ids = [message_id for _, message_id in it.provider.sends]
     assert len(ids) == len(set(ids)) == 40
 
@@ -132,13 +132,13 @@ async def test_a_crash_between_claims_and_results_gives_no_place_back(url, tmp_p
     await it.put(100)
     it.provider.answers = False
     async with it.sending(killed=True):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             # As many as may be in flight: more are not claimed.
             while len(it.provider.sends) < 20:
                 await asyncio.sleep(0.02)
     it.provider.answers = True
     async with it.sending() as outbox:
-        await asyncio.wait_for(used_up(outbox), 20)
+        await asyncio.wait_for(used_up(outbox), 60)
     assert len(it.provider.sends) == 40
 
 
@@ -169,7 +169,7 @@ async def test_a_message_that_is_not_ready_before_its_period_ends_takes_a_place_
     )
     await it.put(12)
     async with it.sending() as outbox:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(it.provider.sends) < 4:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.7)
@@ -187,7 +187,7 @@ async def test_a_place_whose_period_ends_after_another_instance_was_unavailable_
     it = Replicas(url, tmp_path, new, 1_000, lambda _: midnight + (1_000 if is_over else -100))
     it.earlier["gone"] = Gone()
     await it.put(1)
-    async with it.sending() as outbox, asyncio.timeout(20):
+    async with it.sending() as outbox, asyncio.timeout(60):
         while not any(one.used for one in await outbox._database.transact(warmups.find)):
             await asyncio.sleep(0.005)
         is_over = True

@@ -160,7 +160,7 @@ async def test_the_console_shows_that_the_contacts_are_stale(deployment, sendgri
         values = {one.name: one.value for one in await gateway.scrape()}
         return values["gatepost_contacts_stale"] == 1.0
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while not await is_stale():  # noqa: ASYNC110  the gateway is another process
             await anyio.sleep(0.05)
     console = Console(process)

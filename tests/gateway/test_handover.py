@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from gatepost.testing.configuration import free_port
-from gateway.conftest import sms, until
+from gateway.conftest import WAIT_TIMEOUT, sms, until
 
 
 class Process:
@@ -141,15 +141,18 @@ async def test_a_descriptor_that_is_no_socket_is_refused(start):
 async def test_the_service_manager_is_messages_what_happens(listener, start, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(60)
+        manager.settimeout(WAIT_TIMEOUT)
         messages = []
 
-        def read(until):
-            while until not in (text := manager.recv(4096).decode()):
+        def read(wanted):
+            give_up = time.monotonic() + WAIT_TIMEOUT
+            while wanted not in (text := manager.recv(4096).decode()):
+                assert time.monotonic() < give_up, messages
                 messages.append(text)
             messages.append(text)
 
-        process = start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="100000")
+        # The system keeps ten messages for a reader: more often, a busy machine would lose some.
+        process = start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="2000000")
         await asyncio.to_thread(read, "READY=1")
         await asyncio.to_thread(read, "WATCHDOG=1")
         process.process.send_signal(signal.SIGHUP)

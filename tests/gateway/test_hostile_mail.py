@@ -184,9 +184,7 @@ def outcome(tmp_path_factory):
         )
         path = gateway.write(
             folder,
-            config.replace("[routes]", "[delivery]\nemail_lifetime = 60\n\n[routes]").replace(
-                'sms = ["box"]\n', ""
-            ),
+            config.replace('sms = ["box"]\n', ""),
         )
         table = io.StringIO(newline="")
         writer = csv.writer(table)

@@ -168,7 +168,7 @@ async def test_closes_before_the_body_has_come(provider, client):
         await asyncio.Event().wait()
 
     provider.plan(emulator.close_before_body())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):
             await client.post(provider.base_url, data=endless())
 

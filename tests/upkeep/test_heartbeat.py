@@ -31,7 +31,7 @@ def short_ticks(monkeypatch):
 
 async def run_until(beat, is_done):
     task = asyncio.create_task(beat.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not is_done():  # noqa: ASYNC110  what is waited for sets no event
             await asyncio.sleep(0)
     task.cancel()

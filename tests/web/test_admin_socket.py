@@ -59,7 +59,7 @@ def reaches(address, listener):
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(address)
         client.sendall(b"x")
-        listener.settimeout(10)
+        listener.settimeout(60)
         # Earlier connections are those of the checks whether it listens.
         while True:
             connection, _ = listener.accept()

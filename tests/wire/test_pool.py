@@ -138,7 +138,7 @@ async def test_a_server_that_does_not_end_tls_holds_no_connection(tls, ca):
         connection.recv(65_536)
         connection.sendall(answer(202, b"{}", "Connection: close"))
         with socket.socket(fileno=connection.detach()) as plain:
-            plain.settimeout(20)
+            plain.settimeout(60)
             while plain.recv(65_536):
                 pass
 

@@ -94,7 +94,7 @@ def contacts_file(tmp_path):
 def until():
     async def until(condition):
         """Wait for something that another thread does: for its log or for a change that it makes."""
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while not await condition():  # noqa: ASYNC110  a thread sets no event of ours
                 await anyio.sleep(0.002)
 
