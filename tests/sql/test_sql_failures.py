@@ -8,6 +8,7 @@ import pytest
 
 from gatepost.errors import Unavailable
 from gatepost.model import Contact, Secret
+from gatepost.testing.fixtures import LOOKUP_TIMEOUT
 from gatepost_sql import lookups
 from gatepost_sql.testing.tables import FIND
 from sql.proxy import Fault
@@ -54,7 +55,8 @@ async def recovers(plugin):
 @pytest.mark.parametrize("fault", Fault)
 async def test_a_network_that_fails_is_unavailable_and_then_works_again(ann, running, fault):
     async with running(context=SHORT) as plugin:
-        assert await plugin.find_contact("ann")
+        # Within so short a time a busy machine may not connect at once.
+        assert await recovers(plugin)
         ann.proxy.fault = fault
         if fault is Fault.REFUSE:
             ann.proxy.drop()
@@ -75,17 +77,21 @@ async def test_a_connection_that_died_while_idle_costs_no_lookup(ann, running):
 
 @pytest.mark.parametrize("players", ["postgres"], indirect=True)
 async def test_a_network_that_hangs_while_the_column_is_looked_at_keeps_no_connection(
-    players, running, monkeypatch
+    players, running, monkeypatch, set_ahead
 ):
     monkeypatch.setattr(lookups, "TYPE_INTERVAL", 0.0)
     players.create("bigint")
-    async with running(context=SHORT, connections=1) as plugin:
+    async with running(connections=1) as plugin:
         # The second one waits for the first look at the standby's age, which comes between them.
         for _ in range(2):
             assert await plugin.find_contact("42") is None
         connections, players.proxy.fault = players.proxy.connections, Fault.HANG
+        lookup = asyncio.create_task(plugin.find_contact("ann"))
+        while not lookup.done():
+            set_ahead(LOOKUP_TIMEOUT)
+            await asyncio.sleep(0.01)
         with pytest.raises(Unavailable, match="did not answer in time"):
-            await plugin.find_contact("ann")
+            await lookup
         assert not plugin._database._pool.get_size(), "the connection that hangs is closed"
         assert players.proxy.connections == connections, "another one for a cancellation would hang too"
 
@@ -111,15 +117,18 @@ async def test_a_database_that_stays_away_is_not_connected_to_for_each_lookup(an
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_a_slow_query_does_not_run_on(ann, running, cancelled):
     query = f"{FIND} AND {SLEEP[ann.scheme]}"
-    async with running(query=query, user_query=None, context=SHORT) as plugin:
+    # The query that is cancelled must be seen first, and then its server ends it only in this time.
+    context = {"lookup_timeout": 4.0} if cancelled else SHORT
+    async with running(query=query, user_query=None, context=context) as plugin:
         lookup = asyncio.create_task(plugin.find_contact("ann"))
         if cancelled:
             while not await asyncio.to_thread(running_queries, ann):  # noqa: ASYNC110  the server has no event
+                assert not lookup.done()
                 await asyncio.sleep(0.01)
             lookup.cancel()
         with pytest.raises(asyncio.CancelledError if cancelled else Unavailable):
             await lookup
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await asyncio.to_thread(running_queries, ann):  # noqa: ASYNC110  as above
                 await asyncio.sleep(0.05)
 
@@ -173,11 +182,11 @@ async def test_lookups_that_wait_for_a_connection_end_in_time(ann, running):
     async with running(query=query, user_query=None, connections=1, context=SHORT) as plugin:
         begun = time.monotonic()
         outcomes = await asyncio.gather(
-            *(plugin.find_contact("ann") for _ in range(20)), return_exceptions=True
+            *(plugin.find_contact("ann") for _ in range(200)), return_exceptions=True
         )
         assert {type(one) for one in outcomes} == {Unavailable}
-        # Far less than the time that twenty lookups would take one after the other.
-        assert time.monotonic() - begun < 5
+        # Far less than the 72 s that these lookups would take one after the other.
+        assert time.monotonic() - begun < 30
 
 
 async def test_a_lookup_cancelled_while_it_connects_leaves_no_error_behind(ann, running):

@@ -40,6 +40,8 @@ MESSAGE_ID = "0b9f4d3c-8a52-4c1e-9d47-1f2e3a4b5c6d"
 """The id of the messages of ``email`` and ``sms``."""
 EMAIL_RECIPIENT = "canary.4711@mail.example"
 SMS_RECIPIENT = "+447700900123"
+LOOKUP_TIMEOUT = 60.0
+"""The ``lookup_timeout`` of an instance, in seconds: far more than that of a gateway, for a busy machine."""
 
 
 @pytest.fixture
@@ -82,7 +84,8 @@ def make_plugin(
         settings = source.convert(plugin_type.settings_type, "")
         if settings is None:
             raise ConfigError(Fault(key.removeprefix("."), problem) for key, problem in source.faults)
-        return plugin_type(settings, core.context(**{"folder": tmp_path, **(context or {})}))
+        ordinary = {"folder": tmp_path, "lookup_timeout": LOOKUP_TIMEOUT}
+        return plugin_type(settings, core.context(**{**ordinary, **(context or {})}))
 
     return create
 
