@@ -384,10 +384,17 @@ async def test_an_endless_answer_is_left_soon(asking, fixed):
         (emulator.drip(0.25), "no answer in time"),
     ],
 )
-async def test_a_connection_that_fails_is_unavailable_within_the_deadline(running, provider, failure, words):
-    async with running(context={"lookup_timeout": 2.0, "timeout": 3600.0}) as plugin:
+async def test_a_connection_that_fails_is_unavailable_within_the_deadline(
+    running, provider, failure, words, set_ahead
+):
+    async with running(context={"timeout": 36_000.0}) as plugin:
         assert await plugin.find_contact("anna") is not None
         provider.failure = failure
-        await fails(plugin, words, misconfigured=False)
+        failing = asyncio.ensure_future(fails(plugin, words, misconfigured=False))
+        while not failing.done():
+            if words == "no answer in time":
+                set_ahead(1.0)
+            await asyncio.sleep(0.01)
+        await failing
         provider.failure = emulator.NO_FAILURE
         assert await plugin.find_contact("anna") is not None

@@ -43,7 +43,7 @@ async def test_one_request_finds_many(running, provider, names):
 
 async def test_a_page_that_is_cut_off_loses_nobody(running, provider, names):
     """The emulated service leaves out without a word what goes beyond 50."""
-    async with running(context={"lookup_timeout": 30.0}) as plugin:
+    async with running() as plugin:
         found = await plugin.find_contacts(names)
     assert set(found) == set(names)
     assert (pages(provider), len(singles(provider))) == (1, 50)
@@ -146,7 +146,7 @@ async def test_pages_that_all_fail_cost_nobody_the_answer_that_is_kept(running, 
 
 
 async def test_a_page_that_never_comes_is_unavailable_in_time(running, provider, names, past_deadline):
-    async with running(context={"lookup_timeout": 2.0}) as plugin:
+    async with running() as plugin:
         await plugin.find_contact(names[0])
         provider.failure = emulator.hang(taken=True)
         with pytest.raises(Unavailable, match="no answer in time"):
@@ -156,7 +156,7 @@ async def test_a_page_that_never_comes_is_unavailable_in_time(running, provider,
 async def test_users_who_are_not_answered_in_time_cost_the_others_nothing(
     running, provider, names, past_deadline
 ):
-    async with running(context={"lookup_timeout": 2.0}) as plugin:
+    async with running() as plugin:
         await plugin.find_contact(names[0])
         provider.plan(emulator.NO_FAILURE, emulator.hang(taken=True))
         found = await past_deadline(provider, plugin.find_contacts([*names[:3], "nobody"]))

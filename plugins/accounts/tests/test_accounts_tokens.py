@@ -16,7 +16,7 @@ def fetches(provider):
 
 
 async def test_one_fetch_serves_all_who_wait(running, provider):
-    async with running(context={"lookup_timeout": 30.0}) as plugin:
+    async with running() as plugin:
         found = await asyncio.gather(*(plugin.find_contact("anna") for _ in range(40)))
     assert None not in found
     assert fetches(provider) == 1
