@@ -122,7 +122,7 @@ async def test_a_slow_query_does_not_run_on(ann, running, cancelled):
     async with running(query=query, user_query=None, context=context) as plugin:
         lookup = asyncio.create_task(plugin.find_contact("ann"))
         if cancelled:
-            while not await asyncio.to_thread(running_queries, ann):  # noqa: ASYNC110  the server has no event
+            while not await asyncio.to_thread(running_queries, ann):
                 assert not lookup.done()
                 await asyncio.sleep(0.01)
             lookup.cancel()

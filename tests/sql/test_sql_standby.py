@@ -134,7 +134,8 @@ async def test_a_server_that_hangs_takes_only_its_share_of_the_time(players, run
         hanging.fault = Fault.HANG
         well = players.proxy
         url = players.url.replace(f":{well.port}", f":{hanging.port},127.0.0.1:{well.port}")
-        async with running(url=f"{url}?target_session_attrs={target}", connections=1) as plugin:
+        url = f"{url}?target_session_attrs={target}"
+        async with running(url=url, connections=1, context={"lookup_timeout": 2.0}) as plugin:
             await found_in_the_end(plugin)
             connections = hanging.connections
             assert connections > 0
