@@ -45,8 +45,9 @@ async def test_replicas_that_do_not_share_the_rate_miss_the_goals(postgres_serve
     figures = await shared_rate.measure(
         postgres_server.new_database(),
         tmp_path,
-        per_second=20.0,
-        seconds=3.0,
+        # So few that a slow machine can send twice as many.
+        per_second=10.0,
+        seconds=4.0,
         build=shared_rate.unshared_member,
     )
 
@@ -64,7 +65,7 @@ async def test_slow_lookups_bring_no_sends_together(postgres_server, tmp_path):
         source=shared_rate.SlowUsers(0.1, 0.9),
     )
     assert figures["beyond the rate"] == 0, figures
-    assert figures["sent"] > 20, figures
+    assert figures["sent"] > 5, figures
 
 
 async def test_messages_that_were_moved_on_get_their_turns_beside_a_long_queue(

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
@@ -18,6 +19,7 @@ from typing import Any
 import aiohttp
 import aiosmtpd.smtp
 import pytest
+import structlog
 import trustme
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
@@ -37,6 +39,10 @@ from toml_values import toml_value
 
 WAIT_TIMEOUT = 60.0
 """Seconds that a test waits for something that must happen; a busy machine is slow."""
+
+needs_hangups = pytest.mark.skipif(
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="SIGHUP is ignored here, as by a child of nohup"
+)
 
 CONTACTS = """\
 ext_user_id,email,phone,name
@@ -238,7 +244,8 @@ class Deployment:
                 "callback_hosts": ["127.0.0.1"],
                 "allow_private_callbacks": True,
             },
-            "contacts": {"sources": ["players"]},
+            # Far more than the usual two seconds, for a busy machine.
+            "contacts": {"sources": ["players"], "timeout": 60.0},
             "delivery": {},
             "routes": {},
             "logs": {"level": "debug", "format": "json"},
@@ -329,6 +336,15 @@ def plugins_looked_up_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery, "load", functools.cache(discovery.load))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log_beside_commands():
+    """Keep the log of a gateway in this process out of the output of commands, which is what the process prints too."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from gatepost.testing.configuration import free_port
-from gateway.conftest import WAIT_TIMEOUT, sms, until
+from gateway.conftest import WAIT_TIMEOUT, needs_hangups, sms, until
 
 
 class Process:
@@ -138,6 +138,7 @@ async def test_a_descriptor_that_is_no_socket_is_refused(start):
     )
 
 
+@needs_hangups
 async def test_the_service_manager_is_messages_what_happens(listener, start, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.conftest import sms, until
+from gateway.conftest import needs_hangups, sms, until
 from torture.stores import Postgresql
 
 
@@ -146,6 +146,7 @@ async def test_a_gateway_that_hangs_is_ended_and_started_again(watched, service)
         assert {await post(http, url, f"d-{number}") for number in range(10)} == {0}
 
 
+@needs_hangups
 async def test_a_hangup_during_the_start_is_a_reload_after_it(service):
     await until(service.gateways)
     service.process.send_signal(signal.SIGHUP)

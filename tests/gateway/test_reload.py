@@ -11,7 +11,7 @@ import pytest
 from gatepost.app import examine, load, open_gateway
 from gatepost.testing import emulator
 from gatepost.web.admin.services import OperationRefused
-from gateway.conftest import sms, until
+from gateway.conftest import needs_hangups, sms, until
 
 
 @pytest.fixture
@@ -67,6 +67,7 @@ async def test_the_command_need_not_be_able_to_read_the_url_of_the_store(box, ru
     assert "Nothing was taken over" in output
 
 
+@needs_hangups
 async def test_a_signal_does_the_same_and_the_log_says_so(box, begin):
     process, gateway = await begin(sms=["box"])
     change(box, "clients.brand", sms_max_parts=1)
