@@ -174,6 +174,7 @@ async def test_the_parts_have_one_deadline_together(running, provider, sms, set_
             if part < 3:
                 provider.answering.set()
                 provider.answering.clear()
+        await wait_until(sending.done, lambda: "it goes on after its deadline")
         with pytest.raises(Uncertain, match="2 of 10 parts, then: no answer in time"):
             await sending
     assert provider.attempts == 3
