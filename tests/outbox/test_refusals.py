@@ -6,6 +6,7 @@ import pytest
 
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.outbox import refusals
+from gatepost.outbox.driver_statement import driver_statement
 from gatepost.outbox.refusals import Refusal, RefusalLog
 
 BOTH_STORES = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
@@ -51,6 +52,14 @@ async def test_an_id_that_looks_like_an_address_is_not_kept(store):
 
 
 @BOTH_STORES
+async def test_each_write_has_the_same_statement(store):
+    """The compiled statements are kept for ever, and there are five writes a second."""
+    await store.change(refusals.add, [refusal(1)])
+    before = driver_statement.cache_info().currsize
+    await store.change(refusals.add, [refusal(2)])
+    assert driver_statement.cache_info().currsize == before
+
+
 async def test_a_refusal_is_kept_for_a_day(store, clock):
     await store.change(refusals.add, [refusal(1)])
     clock.advance(86_000)

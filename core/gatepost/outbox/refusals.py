@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from gatepost.errors import StoreError
 from gatepost.observe import logs
@@ -45,6 +45,9 @@ FORGOTTEN = "[forgotten]"
 """Is kept in place of the id of a user who was forgotten."""
 
 _PRUNE_BATCH = 1_000
+
+# Built once: each statement stays in the cache of ``driver_statement``.
+_insert = insert(refusals)
 
 _log = logs.get(__name__)
 
@@ -137,7 +140,7 @@ def add(tx: Transaction, batches: Sequence[Sequence[Refusal]]) -> list[None]:
         for one in new
     ]
     if rows:
-        tx.execute_many(refusals.insert(), rows)
+        tx.execute_many(_insert, rows)
     return [None] * len(batches)
 
 
