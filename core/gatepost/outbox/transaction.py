@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Executable, Insert, Select, Table, UpdateBase, select
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine.interfaces import DBAPICursor
 
-from gatepost.outbox.driver_statement import DriverStatement, driver_statement, run, run_many
+from gatepost.outbox.driver_statement import Answer, DriverStatement, driver_statement, run, run_many
 from gatepost.outbox.new_rows import MAX_PARAMETERS, NewRows
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.records import NewStatus, Policy
@@ -139,10 +138,10 @@ class Transaction:
         if self.on_postgresql:
             # The same rows may be there from this very work, if it is repeated after a lost connection.
             arrays = tuple(map(list, zip(*rows, strict=True)))
-            return {key for (key,) in run(self.connection, table.postgresql, arrays).fetchall()}
+            return {key for (key,) in run(self.connection, table.postgresql, arrays).rows}
         ids = [row[0] for row in rows]
         count = sum(
-            run(self.connection, table.sqlite(len(part)), tuple(chain.from_iterable(part))).rowcount
+            run(self.connection, table.sqlite(len(part)), tuple(chain.from_iterable(part))).row_count
             for part in table.parts(rows)
         )
         if count == len(rows):
@@ -167,7 +166,7 @@ class Transaction:
         compiled = driver_statement(statement, self.connection.dialect, tuple(rows[0]) if insert else None)
         if insert and not self.on_postgresql:
             return self._insert_at_once(compiled, rows)
-        return run_many(self.connection, compiled.text, list(map(compiled.bind, rows)))
+        return run_many(self.connection, compiled.text, list(map(compiled.bind, rows))).row_count
 
     def _insert_at_once(self, compiled: DriverStatement, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert all rows with one SQLite statement, or with a few where that would have too many parameters.
@@ -181,21 +180,21 @@ class Transaction:
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             text = compiled.text.replace(places, ", ".join([places] * len(part)), 1)
-            count += run(self.connection, text, tuple(chain.from_iterable(map(compiled.bind, part)))).rowcount
+            count += run(
+                self.connection, text, tuple(chain.from_iterable(map(compiled.bind, part)))
+            ).row_count
         return count
 
     def execute(self, statement: DialectPair, **parameters: object) -> int:
         """Run the statement in this dialect's form; return how many rows it changed."""
-        return self._run(statement, parameters).rowcount
+        return self._run(statement, parameters).row_count
 
     def fetch(self, statement: DialectPair, **parameters: object) -> list[Record]:
         """Run the statement in this dialect's form; return its rows."""
-        cursor = self._run(statement, parameters)
-        # All rows at once: each separate fetch releases the interpreter to other threads.
-        rows = cursor.fetchall()
-        return list(map(_record_maker(tuple([column[0] for column in cursor.description])), rows))
+        answer = self._run(statement, parameters)
+        return list(map(_record_maker(answer.columns), answer.rows))
 
-    def _run(self, statement: DialectPair, parameters: Mapping[str, object]) -> DBAPICursor:
+    def _run(self, statement: DialectPair, parameters: Mapping[str, object]) -> Answer:
         form = statement.postgresql if self.on_postgresql else statement.sqlite
         compiled = driver_statement(form, self.connection.dialect)
         return run(self.connection, compiled.text, compiled.bind(parameters))
