@@ -4,9 +4,10 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from claiming import from_noon
+from gatepost.errors import ConfigError
 from gatepost.model import Secret
 from gatepost.outbox import Limit, Policy, StoredMessage, counters, open_outbox
 from gatepost.outbox.driver_errors import ConnectionLost
@@ -100,3 +101,18 @@ async def test_a_message_whose_commit_is_repeated_is_counted_once(replica, new, 
         assert await queued(one) == 1
         limits = select(func.sum(table.c.value)).where(table.c.scope == LIMIT.scope)
         assert await one._accept_lane.run(lambda tx, _: [tx.connection.execute(limits).scalar()], None) == 1
+
+
+async def test_counters_that_can_not_be_rolled_up_are_a_fault_of_the_store(replica, new):
+    async with replica() as one:
+        await one.put(new("uid", limits=[LIMIT]))
+        for statement in (
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'canary' USING ERRCODE = 'disk_full'; END $$",
+            "CREATE TRIGGER refuse BEFORE INSERT ON counters FOR EACH ROW EXECUTE FUNCTION refuse()",
+        ):
+            await one._database.transact(lambda connection, one=statement: connection.execute(text(one)))
+
+        with pytest.raises(ConfigError, match="the database: the database has no disk space"):
+            async with replica():
+                pass

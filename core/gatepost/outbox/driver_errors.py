@@ -58,9 +58,9 @@ def store_error(error: Exception) -> StoreError:
     return sqlite_error(cause)
 
 
-def opening_problem(name: str, error: DBAPIError) -> str:
+def opening_problem(name: str, error: DBAPIError | StoreError) -> str:
     """Return why the store could not be opened, and what to do where that is not obvious."""
-    known = store_error(error)
+    known = store_error(error) if isinstance(error, DBAPIError) else error
     advice = (
         ": check that this is the gateway's store, or restore a backup"
         if isinstance(known, StoreBroken)

@@ -99,7 +99,7 @@ def _run(connection: Connection, execute: Callable[..., None], text: str, parame
         # separate fetch releases the interpreter to other threads.
         rows = cursor.fetchall()
         return Answer(cursor.rowcount, tuple([column[0] for column in described]), rows)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  raises it again
         _raise(connection, cursor, error)
 
 

@@ -146,7 +146,7 @@ async def _upgrade(database: Database, name: str, upgrade: Callable[[Connection]
     try:
         try:
             await _transact_again_after_deadlocks(database, upgrade)
-        except DBAPIError as error:
+        except (DBAPIError, StoreError) as error:
             raise ConfigError([Fault("store.url", opening_problem(name, error))]) from None
         except (OSError, ValueError) as error:
             # Without a connection the driver raises the errors of its socket or of its URL parser.
