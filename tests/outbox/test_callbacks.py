@@ -368,16 +368,18 @@ async def test_a_callback_claim_reads_the_index_in_order_and_no_other_rows(store
         assert not any("TEMP B-TREE" in step for step in plan)
 
 
+@pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 async def test_claims_for_many_clients_are_made_where_callbacks_are_due(store, sent):
-    for client in ("a", "b", "c"):
+    first, second = "it's", '"{[,\\'
+    for client in (first, "b", second):
         await sent(store, client, client=client, callback_url="https://smartico.example/")
-    requests = [CallbackClaimRequest(9, 45.0, client) for client in ("d", "c", "e", "a", "f")]
+    requests = [CallbackClaimRequest(9, 45.0, client) for client in ("d", second, "e", first, "f")]
     requests.append(CallbackClaimRequest(9, 45.0, "b", frozenset({"smartico.example:443"})))
     statements = executed(store._database.engine)
 
     claimed = await store.claim_callbacks(lambda: requests)
 
-    assert [[call.client for call in calls] for calls in claimed] == [[], ["c"], [], ["a"], [], []]
+    assert [[call.client for call in calls] for calls in claimed] == [[], [second], [], [first], [], []]
     assert sum("UPDATE statuses" in one.text for one in statements) == 3
     # What is left is found as before, and only when it is due.
     assert [call.client for call in await claim_callbacks(store, 9, 45)] == ["b"]

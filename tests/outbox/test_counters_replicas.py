@@ -106,11 +106,12 @@ async def test_a_message_whose_commit_is_repeated_is_counted_once(replica, new, 
 async def test_counters_that_can_not_be_rolled_up_are_a_fault_of_the_store(replica, new):
     async with replica() as one:
         await one.put(new("uid", limits=[LIMIT]))
-        for statement in (
+        refuse = (
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION 'canary' USING ERRCODE = 'disk_full'; END $$",
-            "CREATE TRIGGER refuse BEFORE INSERT ON counters FOR EACH ROW EXECUTE FUNCTION refuse()",
-        ):
+            "$$ BEGIN RAISE EXCEPTION 'canary' USING ERRCODE = 'disk_full'; END $$"
+        )
+        trigger = "CREATE TRIGGER refuse BEFORE INSERT ON counters FOR EACH ROW EXECUTE FUNCTION refuse()"
+        for statement in (refuse, trigger):
             await one._database.transact(lambda connection, one=statement: connection.execute(text(one)))
 
         with pytest.raises(ConfigError, match="the database: the database has no disk space"):

@@ -103,7 +103,7 @@ def claim_callbacks(
 def _without_due(
     tx: Transaction, requests: Sequence[CallbackClaimRequest]
 ) -> Collection[CallbackClaimRequest]:
-    """Return those of the requests for which no callback is due, as far as that is worth a question.
+    """Return requests for which no callback is due; none of them where there are too few to ask for.
 
     Of many clients only few have something due at a time, and a claim that finds nothing takes as long as one that finds
     something.
