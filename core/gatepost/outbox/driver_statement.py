@@ -29,7 +29,7 @@ class DriverStatement:
     __slots__ = ("bind", "parameter_count", "text")
 
     def __init__(self, statement: Executable, dialect: Dialect, columns: Sequence[str] | None) -> None:
-        """``columns`` are those that an insert gets, of all columns of its table if None."""
+        """``columns`` are those that an insert has values for; None: all columns of its table."""
         compiled = statement.compile(dialect=dialect, column_keys=columns)  # type: ignore[attr-defined]
         assert isinstance(compiled, SQLCompiler)
         names = compiled.positiontup or ()
