@@ -1,6 +1,7 @@
 """What is different on PostgreSQL: several replicas, a server that may stop, the server's own clock."""
 
 import asyncio
+import json
 import random
 import time
 from contextlib import AsyncExitStack
@@ -444,6 +445,31 @@ async def test_no_statement_reads_a_whole_table(database, new):
             await replica.sweep()
 
     assert database.statistic(full_scans) == before
+
+
+@pytest.mark.parametrize("interval", [600.0, 0.0])
+async def test_the_search_for_due_queues_begins_where_the_last_claim_ended(
+    database, new, monkeypatch, interval
+):
+    """With an old transaction open it would pass every entry that was claimed since; now and then it does all the same."""
+    monkeypatch.setattr(watermark, "FULL_SCAN_INTERVAL", interval)
+    async with database.replica() as replica:
+        await replica.put(new("one"))
+        (queue,) = await replica.due_queues()
+        (batch,) = await replica.claim(lambda: [ClaimRequest(queue, 9, 30.0)])
+        statements = executed(replica._database.engine)
+        assert await replica.due_queues() == []
+        await replica.put(new("two"))
+        assert await replica.due_queues() == [queue]
+    first, _ = [one for one in statements if "FROM queues" in one.text]
+    plan = database.psql(f"{postgresql._PLANNER_SETTINGS}; EXPLAIN (GENERIC_PLAN) {first.text}")
+
+    assert len(batch.claims) == 1
+    ((of_queue, min_due_at),) = json.loads(first.parameters[0])
+    assert (of_queue, min_due_at > 0) == (queue.id, interval > 0)
+    (index,) = [line for line in plan.splitlines() if "Index Cond" in line and "due_at" in line]
+    assert "queue = " in index
+    assert "due_at >= " in index
 
 
 async def test_what_is_done_for_callbacks_is_planned_for_full_tables_while_they_are_empty(database, new):

@@ -78,6 +78,10 @@ class QueueWatermarks:
             return request
         return request._replace(min_due_at=self._watermarks[request.queue.id].min_due_at())
 
+    def reached(self) -> Mapping[int, int]:
+        """Return by queue the due time at which its next claim starts."""
+        return {queue: watermark.min_due_at() for queue, watermark in self._watermarks.items()}
+
     def advance(self, requests: Sequence[ClaimRequest], batches: Sequence[ClaimBatch]) -> None:
         """Note the progress of committed claims."""
         if not self._active:

@@ -1,16 +1,17 @@
 """The queues: one for each channel, route and client, so that claims can be fair between them."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, TextClause, bindparam, func, select, text
 
 from gatepost.model import Channel
+from gatepost.outbox.json_rows import encoded_rows, json_rows
 from gatepost.outbox.records import Queue
 from gatepost.outbox.schema import messages, queues
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import Transaction
+from gatepost.outbox.transaction import DialectPair, Record, Transaction
 
 QueueName = tuple[Channel, str, str]
 """The channel, route and client of a queue."""
@@ -42,23 +43,49 @@ def any_queue(*, postgresql: bool) -> ColumnElement[bool]:
     return messages.c.queue.in_(ids)
 
 
-_is_due = exists().where(
-    messages.c.queue == queues.c.id,
-    messages.c.state == bindparam("in_state"),
-    messages.c.due_at <= bindparam("now"),
-)
-_due_queues = _select_all.where(_is_due)
+class DueQuestion(NamedTuple):
+    """The question for the queues in which a message is due."""
+
+    state: State
+    """QUEUED or SUSPECT."""
+    min_due_at: Mapping[int, int] = {}
+    """By queue, from which due time its messages count; those of other queues all count."""
 
 
-def due_queues(tx: Transaction, states: Sequence[State]) -> list[list[Queue]]:
-    """Return for each state, QUEUED or SUSPECT, the queues in which a message is due in this state."""
+def _select_due(*, postgresql: bool) -> TextClause:
+    """Return the query for the queues with a due message.
+
+    A subquery with a limit, not EXISTS: PostgreSQL would join that, and with a plan from when the table was empty it would
+    read all that waits.
+    """
+    reached = json_rows("reached", {"queue": "INTEGER", "min_due_at": "BIGINT"}, postgresql=postgresql)
+    return text(
+        "SELECT queues.id, queues.channel, queues.route, queues.client "  # noqa: S608  constants
+        f"FROM queues LEFT JOIN {reached} AS reached ON reached.queue = queues.id "
+        "WHERE (SELECT 1 FROM messages WHERE messages.queue = queues.id AND messages.state = :in_state "
+        "AND messages.due_at >= COALESCE(reached.min_due_at, 0) AND messages.due_at <= :now LIMIT 1) = 1"
+    ).bindparams(bindparam("now", type_=BigInteger))
+
+
+_due_queues = DialectPair(_select_due(postgresql=False), _select_due(postgresql=True))
+
+
+def due_queues(tx: Transaction, questions: Sequence[DueQuestion]) -> list[list[Queue]]:
+    """Return for each question the queues in which a message is due."""
     return [
-        _queues(tx.connection.execute(_due_queues, {"in_state": state.value, "now": tx.now}))
-        for state in states
+        _queues(
+            tx.fetch(
+                _due_queues,
+                reached=encoded_rows(one.min_due_at.items()),
+                in_state=one.state.value,
+                now=tx.now,
+            )
+        )
+        for one in questions
     ]
 
 
-def _queues(rows: Iterable[Row[Any]]) -> list[Queue]:
+def _queues(rows: Iterable[Record]) -> list[Queue]:
     return [Queue(row.id, Channel(row.channel), row.route, row.client) for row in rows]
 
 

@@ -149,7 +149,8 @@ class Outbox:
 
     async def due_queues(self, state: State = State.QUEUED) -> Sequence[Queue]:
         """Return the queues in which a message is due in this state, QUEUED or SUSPECT."""
-        return await self._send_lane.run(queues.due_queues, state)
+        reached = self._watermarks.reached() if state is State.QUEUED else {}
+        return await self._send_lane.run(queues.due_queues, queues.DueQuestion(state, reached))
 
     async def release_claims(self, ids_in_progress: Collection[str]) -> int:
         """Queue again this process's claims, except these ids; return how many.
