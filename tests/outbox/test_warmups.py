@@ -30,6 +30,7 @@ class Replicas:
         self.new = new
         self.clock = clock
         self.outboxes = []
+        self.queue = None
 
     async def put(self, count, name="uid"):
         outbox = self.outboxes[0]
@@ -37,9 +38,10 @@ class Replicas:
 
     async def claim(self, limit=100, replica=0, plans=None, **fields):
         outbox = self.outboxes[replica]
-        (queue,) = await outbox.due_queues() or [None]
-        assert queue, "no message is due"
-        request = ClaimRequest(queue, limit, 30.0, warmups=plans or [PLAN] * limit, **fields)
+        # After the clock was set back, what is due may be found only some seconds later.
+        (self.queue,) = await outbox.due_queues() or [self.queue]
+        assert self.queue, "no message is due"
+        request = ClaimRequest(self.queue, limit, 30.0, warmups=plans or [PLAN] * limit, **fields)
         (batch,) = await outbox.claim(lambda: [request])
         return batch
 
