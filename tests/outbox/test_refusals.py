@@ -60,6 +60,7 @@ async def test_each_write_has_the_same_statement(store):
     assert driver_statement.cache_info().currsize == before
 
 
+@BOTH_STORES
 async def test_a_refusal_is_kept_for_a_day(store, clock):
     await store.change(refusals.add, [refusal(1)])
     clock.advance(86_000)
