@@ -181,8 +181,8 @@ def _gateway(setup: Setup) -> Iterator[int]:
     plugins = SENDGRID.format(port=setup.provider, key=setup.public_key)
     pem = f'certificate = "{setup.certificate}"\nkey = "{setup.certificate}"'
     config = configure(setup.folder, plugins, port=setup.port, server=pem, senders=many_clients(capped=True))
-    with GatewayProcess(config, environment=setup.environment) as process:
-        yield process.pid
+    with GatewayProcess(config, environment=setup.environment) as gateway:
+        yield gateway.pid
 
 
 @contextmanager

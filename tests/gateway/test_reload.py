@@ -301,7 +301,7 @@ async def test_reloads_under_load_refuse_and_lose_nothing(box, run, tmp_path):
         clients = [asyncio.create_task(load(name)) for name in range(4)]
         for number in range(1, rounds):
             current[0] = secrets[number]
-            # As an operator does: the old secret goes only when nobody uses it any more.
+            # The old secret is removed after the last request with it, as an operator would do it.
             await until(lambda: list(using.values()) == 4 * current)
             change(box, "clients.brand", authorization=secrets[number : number + 2])
             change(box, "routes", sms=[("box", "spare")[number % 2]])

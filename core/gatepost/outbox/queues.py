@@ -48,7 +48,7 @@ class DueQuestion(NamedTuple):
 
     state: State
     """QUEUED or SUSPECT."""
-    min_due_at: Mapping[int, int] = {}
+    min_due_at: Mapping[int, int]
     """By queue, from which due time its messages count; those of other queues all count."""
 
 
